@@ -1,0 +1,1 @@
+"""Load from traces, and side-by-side comparison."""

@@ -1,0 +1,1 @@
+"""Start and stop replicas: five idempotent verbs and a watch, no policy."""

@@ -1,0 +1,72 @@
+"""The contract between the scheduler, which decides, and a worker, which computes.
+
+A *slot* is a row of the token pool, given to a running request. A *page* is one token's place in the KV cache (page
+size 1). The worker owns two tables, both indexed by slot and position:
+
+    token_pool[slot, position]   the token at that position; the sampler writes position + 1
+    page_table[slot, position]   the page that holds its keys and values
+
+    scheduler.plan(now) -> Step -> worker.run(step) -> Result -> scheduler.commit(result) -> reports
+
+A `Step` is immutable. Prefill, a chunk of it, decode and scoring are the same `Chunk`: tokens [start, start + length)
+of a slot are computed, and one token is drawn after the last of them if `sample`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from colonnade.wire.messages import Logprob, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """A request enters a slot: its tokens and, for the leading `len(pages)` positions, pages computed before."""
+
+    slot: int
+    tokens: Sequence[int]  # prompt, then replay
+    prompt_length: int
+    pages: Sequence[int]
+    sampling: Sampling
+    choice: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Compute positions [start, start + len(pages)) of `slot`; their keys and values go to `pages`."""
+
+    slot: int
+    start: int
+    pages: Sequence[int]
+    sample: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    number: int
+    admits: tuple[Admit, ...]
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The token drawn for a chunk with `sample`, in the order of the step's chunks; `error` ends that request."""
+
+    slot: int
+    token: int
+    logprob: Logprob | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    number: int
+    drawn: tuple[Drawn, ...]
+
+
+class Worker(Protocol):
+    """Runs steps in order. Never raises for what a single request did: that is `Drawn.error`."""
+
+    def run(self, step: Step) -> Result: ...

@@ -1,0 +1,1 @@
+"""The data plane: keys, admission, routing and the byte relay."""

@@ -1,0 +1,164 @@
+"""The error tree: whose fault, which status, can a retry help, which knob.
+
+    ColonnadeError
+    ├── ClientError               fault=client   the caller can mend it
+    │   ├── InvalidRequest        400  a field is malformed, unknown in value, or refused
+    │   │   └── ContextTooLong    400  prompt and answer do not fit the context
+    │   ├── Unauthenticated       401  no key, or one that is not known
+    │   ├── NotFound              404  no such route, model, deployment, replica
+    │   ├── MethodNotAllowed      405
+    │   ├── RequestTimeout        408  the request did not arrive whole in time
+    │   ├── Conflict              409  the state moved under a change
+    │   └── BodyTooLarge          413
+    ├── CapacityError             fault=capacity  nothing is broken, nothing is free; a retry helps
+    │   ├── RateLimited           429
+    │   └── Overloaded            503  queue full, no replica ready, draining
+    ├── ServerError               fault=server   ours
+    │   ├── Internal              500
+    │   ├── ReplicaLost           502  the replica went away while it worked on the request
+    │   └── DeadlineExceeded      504
+    └── SetupError                fault=setup    raised on a terminal, before anything serves
+        ├── BadSetting            a setting's value or name
+        └── BadModel              a model folder that cannot be served
+
+Every error crosses HTTP in one envelope, OpenAI's with three fields more (`retryable`, `hint`, `request_id`).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+Fault = Literal["client", "capacity", "server", "setup"]
+
+
+class ColonnadeError(Exception):
+    """`message` says what happened, `hint` names the knob or the next step, `param` the request's field."""
+
+    fault: ClassVar[Fault] = "server"
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "", param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.param = param
+        self.reason = code or type(self).code
+        """Machine-readable: the class's code, or a narrower one."""
+
+    def envelope(self, request_id: str = "") -> dict[str, Any]:
+        """The body of the error response: `{"error": {...}}`."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": _TYPES[self.fault],
+                "param": self.param,
+                "code": self.reason,
+                "retryable": self.retryable,
+                "hint": self.hint,
+                "request_id": request_id,
+            }
+        }
+
+
+_TYPES: dict[str, str] = {
+    "client": "invalid_request_error",
+    "capacity": "overloaded_error",
+    "server": "server_error",
+    "setup": "setup_error",
+}
+
+
+class ClientError(ColonnadeError):
+    fault = "client"
+    status = 400
+    code = "invalid_request"
+
+
+class InvalidRequest(ClientError):
+    code = "invalid_value"
+
+
+class ContextTooLong(InvalidRequest):
+    code = "context_length_exceeded"
+
+
+class Unauthenticated(ClientError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class NotFound(ClientError):
+    status = 404
+    code = "not_found"
+
+
+class MethodNotAllowed(ClientError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class RequestTimeout(ClientError):
+    status = 408
+    code = "request_timeout"
+    retryable = True
+
+
+class Conflict(ClientError):
+    status = 409
+    code = "conflict"
+
+
+class BodyTooLarge(ClientError):
+    status = 413
+    code = "body_too_large"
+
+
+class CapacityError(ColonnadeError):
+    fault = "capacity"
+    status = 503
+    code = "overloaded"
+    retryable = True
+
+
+class RateLimited(CapacityError):
+    status = 429
+    code = "rate_limited"
+
+
+class Overloaded(CapacityError):
+    pass
+
+
+class ServerError(ColonnadeError):
+    pass
+
+
+class Internal(ServerError):
+    pass
+
+
+class ReplicaLost(ServerError):
+    status = 502
+    code = "replica_lost"
+    retryable = True
+
+
+class DeadlineExceeded(ServerError):
+    status = 504
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class SetupError(ColonnadeError):
+    fault = "setup"
+    code = "setup"
+
+
+class BadSetting(SetupError):
+    code = "bad_setting"
+
+
+class BadModel(SetupError):
+    code = "bad_model"

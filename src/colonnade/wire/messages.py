@@ -1,0 +1,180 @@
+"""What the two processes of a replica say to each other, and what a replica publishes.
+
+MessagePack over ZeroMQ. Face to engine: `Command`. Engine to face: `Report`. Replica to gateways: `Published`.
+
+    face  -- Submit, Abort, Drop ----------------------> engine
+    face  <- Loaded, Failed, Deltas, Refused ----------- engine
+    gateways <- Envelope(epoch, seq, Published) -------- face      (PUB; gaps are mended by GET /snapshot)
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the next token is drawn. The noise is a function of (seed, choice, position) alone."""
+
+    seed: int = 0
+    max_tokens: int = 16
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: no limit
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    stop_token_ids: tuple[int, ...] = ()
+    ignore_eos: bool = False
+    logit_bias: dict[int, float] | None = None
+    logprobs: int | None = None  # None: none; k: of the chosen token and of the k most likely
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    """One choice of one request. `key` is unique among what the engine works on.
+
+    `replay` are tokens generated before, in another life of the stream: they are history, not prompt (penalties
+    and positions count them), and the next token drawn has position `len(replay)`.
+    """
+
+    key: str
+    prompt: list[int]
+    sampling: Sampling
+    choice: int = 0
+    replay: list[int] = []
+    namespace: str = ""
+    """Part of the cache key: tenant, salt, adapter. Prefixes are shared only within one."""
+    priority: int = 0
+
+
+class Abort(msgspec.Struct, frozen=True, tag="abort"):
+    """Stop working on `key`; unknown keys are ignored. No `Delta` for it follows the engine's next step."""
+
+    key: str
+
+
+class Drop(msgspec.Struct, frozen=True, tag="drop"):
+    """Empty the prefix cache of all that no request holds."""
+
+
+Command = Submit | Abort | Drop
+
+
+class Logprob(msgspec.Struct, frozen=True, array_like=True):
+    """Natural logarithms, of the model's distribution before temperature and filters."""
+
+    token: int
+    logprob: float
+    top: list[tuple[int, float]] = []
+
+
+class Delta(msgspec.Struct, frozen=True, array_like=True):
+    """New tokens of one submission. `position` is that of the first of them, counted from the prompt's end."""
+
+    key: str
+    position: int
+    tokens: list[int]
+    logprobs: list[Logprob] | None = None
+    finish: str | None = None  # None: goes on; "stop": a stop token, included in `tokens`; "length"; "error"
+    cached: int = 0  # prompt tokens that came from the prefix cache
+    reason: str = ""  # with finish == "error": what happened, in words
+
+
+class Load(msgspec.Struct, frozen=True, array_like=True):
+    """What a replica carries now."""
+
+    running: int = 0
+    waiting: int = 0
+    tokens: int = 0  # prompt tokens still to compute plus tokens held by what runs
+    pages_used: int = 0
+    pages_cached: int = 0  # of the used: held by the prefix cache alone, free on demand
+    pages_total: int = 0
+    steps: int = 0  # must move while work is in flight: progress health
+
+
+class Stored(msgspec.Struct, frozen=True, tag="stored"):
+    """The cache holds this prefix now: `digest` of all its tokens and its namespace, `length` in tokens."""
+
+    digest: bytes
+    length: int
+
+
+class Removed(msgspec.Struct, frozen=True, tag="removed"):
+    digest: bytes
+
+
+CacheChange = Stored | Removed
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The weights are in memory and one step was run."""
+
+    fingerprint: str
+    facts: dict[str, str | int | float | bool]
+    """For /v1/models and ps: kernels, device, dtype, threads, pages, seconds by phase."""
+    pages_total: int
+    max_context: int
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The engine could not start, or cannot go on; the process exits after it."""
+
+    message: str
+    hint: str = ""
+    code: str = "bad_model"
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """A submission that will never run, with the error's code."""
+
+    key: str
+    message: str
+    code: str
+    hint: str = ""
+
+
+class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
+    """All that one step brought."""
+
+    deltas: list[Delta]
+    load: Load
+    cache: list[CacheChange] = []
+
+
+Report = Loaded | Failed | Refused | Deltas
+
+
+class LoadChanged(msgspec.Struct, frozen=True, tag="load"):
+    load: Load
+
+
+class CacheChanged(msgspec.Struct, frozen=True, tag="cache"):
+    changes: list[CacheChange]
+
+
+class Phase(msgspec.Struct, frozen=True, tag="phase"):
+    """`starting`, `ready`, `draining`, `failed`."""
+
+    name: str
+    reason: str = ""
+
+
+Published = LoadChanged | CacheChanged | Phase
+
+
+class Envelope(msgspec.Struct, frozen=True, array_like=True):
+    """`seq` grows by one within an epoch; a gap means a snapshot is wanted."""
+
+    epoch: str
+    seq: int
+    event: Published
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The whole of what the events add up to, at `seq`."""
+
+    epoch: str
+    seq: int
+    phase: str
+    load: Load
+    cache: list[Stored]

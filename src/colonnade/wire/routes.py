@@ -1,0 +1,85 @@
+"""What the control plane, the agents and the gateways say to each other. JSON over HTTP.
+
+    gateway -- GET /v1/routes?since=REV (long poll, bearer token) --> control plane: Routes
+    agent   -- POST /v1/clusters/NAME/sync (long poll)  Observed ---> control plane: Desired
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+ReplicaState = Literal["starting", "ready", "draining", "stopped", "failed"]
+
+
+class Route(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A replica that may be given requests."""
+
+    replica: str  # "tiny-0": stable over its lives
+    epoch: str
+    url: str
+    model: str  # the name that requests ask for
+    events: str = ""  # ZeroMQ PUB endpoint; "" where there is none
+    aliases: tuple[str, ...] = ()
+
+
+class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An API key as stored: `digest` is HMAC-SHA256(pepper, key) in hex. The key is shown once and never kept."""
+
+    name: str
+    digest: str
+    tenant: str
+    created: int = 0
+
+
+class Routes(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All that a gateway needs. `revision` grows with every change; a poll with `since` equal to it waits."""
+
+    revision: int
+    routes: tuple[Route, ...] = ()
+    keys: tuple[KeyRecord, ...] = ()
+    pepper: str = ""  # hex
+    auth: bool = True
+    models: tuple[str, ...] = ()
+    """Names that are deployed, ready or not: a request for one of them without a ready replica is 503, else 404."""
+
+
+class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is wanted. `generation` grows with each change of it."""
+
+    name: str
+    model: str  # PATH_OR_NAME
+    replicas: int = 1
+    generation: int = 1
+    settings: dict[str, str] = {}
+    """Engine settings, as their flags would be written: {"threads": "2"}."""
+
+
+class Desired(msgspec.Struct, frozen=True):
+    revision: int
+    deployments: tuple[Deployment, ...]
+
+
+class ReplicaStatus(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an agent saw of one replica. `reason` says why it is in this state, or why its last life ended."""
+
+    id: str
+    deployment: str
+    epoch: str
+    state: ReplicaState
+    pid: int | None = None
+    url: str = ""
+    events: str = ""
+    reason: str = ""
+    restarts: int = 0
+    started_at: float = 0.0  # Unix seconds
+    ready_s: float | None = None  # from start to ready
+    generation: int = 1
+    facts: dict[str, str | int | float | bool] = {}
+
+
+class Observed(msgspec.Struct, frozen=True):
+    cluster: str
+    revision: int  # of the Desired last seen; -1 at first
+    replicas: tuple[ReplicaStatus, ...]
