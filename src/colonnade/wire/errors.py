@@ -9,6 +9,7 @@
     │   ├── MethodNotAllowed      405
     │   ├── RequestTimeout        408  the request did not arrive whole in time
     │   ├── Conflict              409  the state moved under a change
+    │   │   └── StreamGone        409  a stream cannot be taken up again; the request can be sent anew
     │   └── BodyTooLarge          413
     ├── CapacityError             fault=capacity  nothing is broken, nothing is free; a retry helps
     │   ├── RateLimited           429
@@ -108,6 +109,11 @@ class RequestTimeout(ClientError):
 class Conflict(ClientError):
     status = 409
     code = "conflict"
+
+
+class StreamGone(Conflict):
+    code = "stream_gone"
+    retryable = True
 
 
 class BodyTooLarge(ClientError):

@@ -1,7 +1,7 @@
 """What the control plane, the agents and the gateways say to each other. JSON over HTTP.
 
-    gateway -- GET /v1/routes?since=REV (long poll, bearer token) --> control plane: Routes
-    agent   -- POST /v1/clusters/NAME/sync (long poll)  Observed ---> control plane: Desired
+gateway -- GET /v1/routes?since=REV (long poll, bearer token) --> control plane: Routes
+agent   -- POST /v1/clusters/NAME/sync (long poll)  Observed ---> control plane: Desired
 """
 
 from __future__ import annotations
@@ -79,7 +79,25 @@ class ReplicaStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     facts: dict[str, str | int | float | bool] = {}
 
 
+class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of the event log: something was decided, or happened, and why. `source` and `number` name it for good:
+    who tells of it may tell again, it is written once."""
+
+    source: str  # who tells: "control", or a cluster's agent and its epoch
+    number: int
+    at: float  # Unix seconds
+    kind: str  # "start", "ready", "stop", "ended", "failed"; "deployed", "removed", "key created", "key revoked"
+    subject: str  # deployment, replica or key
+    reason: str
+    cluster: str = ""
+    epoch: str = ""
+
+
 class Observed(msgspec.Struct, frozen=True):
     cluster: str
     revision: int  # of the Desired last seen; -1 at first
     replicas: tuple[ReplicaStatus, ...]
+    agent: str = ""
+    """One life of the agent; later ones sort higher, and an earlier one is fenced off."""
+    sequence: int = 0  # grows with each report of this agent: reports may overtake each other
+    events: tuple[Happening, ...] = ()  # what the control plane has not acknowledged yet

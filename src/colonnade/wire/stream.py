@@ -16,7 +16,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_ID = re.compile(r"([a-z0-9]{1,32})/((?:\d{1,9}f?)(?:,\d{1,9}f?)*)")
+_ID = re.compile(r"([a-z0-9]{1,32})/((?:\d{1,9}f?)(?:,\d{1,9}f?)*)", re.ASCII)
+_TOKENS = re.compile(r"tokens (\d{1,9})((?: \d{1,9})+)", re.ASCII)
+_USAGE = re.compile(r"usage( \w+=\d{1,12})+", re.ASCII)
 
 KEEP_ALIVE = b":\n"
 """A comment line inside the block that is being written; never a block of its own."""
@@ -47,6 +49,7 @@ class EventId:
 
 
 def tokens_line(choice: int, tokens: Sequence[int]) -> bytes:
+    assert tokens
     return f": tokens {choice} {' '.join(map(str, tokens))}\n".encode()
 
 
@@ -73,18 +76,16 @@ class Event:
     comments: list[str] = field(default_factory=list[str])
 
     def tokens(self) -> Iterator[tuple[int, list[int]]]:
-        """(choice, token ids) of each tokens line."""
+        """(choice, token ids) of each tokens line; a comment that is not quite one is only a comment."""
         for comment in self.comments:
-            head, _, rest = comment.partition(" ")
-            if head == "tokens":
-                choice, *ids = map(int, rest.split())
-                yield choice, ids
+            if match := _TOKENS.fullmatch(comment):
+                yield int(match[1]), [int(token) for token in match[2].split()]
 
     def usage(self) -> dict[str, int] | None:
+        """The counts of the last usage line."""
         for comment in reversed(self.comments):
-            head, _, rest = comment.partition(" ")
-            if head == "usage":
-                return {key: int(value) for key, value in (pair.split("=") for pair in rest.split())}
+            if _USAGE.fullmatch(comment):
+                return {key: int(value) for key, value in (pair.split("=") for pair in comment.split()[1:])}
         return None
 
 
@@ -97,17 +98,16 @@ class EventReader:
 
     def __init__(self) -> None:
         self._pending = b""
+        self._half = False  # the last chunk ended in CR: a LF that begins the next one belongs to it
         self._event = Event()
         self._data: list[str] = []
 
     def feed(self, chunk: bytes) -> list[Event]:
-        self._pending += chunk
-        if self._pending.endswith(b"\r"):  # perhaps half of CRLF: the next chunk tells
-            whole, self._pending = self._pending[:-1], self._pending[-1:]
-        else:
-            whole, self._pending = self._pending, b""
-        lines = re.split(rb"\r\n|\n|\r", whole)
-        self._pending = lines.pop() + self._pending
+        if not chunk:
+            return []
+        fresh = chunk.removeprefix(b"\n") if self._half else chunk
+        self._half = chunk.endswith(b"\r")
+        *lines, self._pending = re.split(rb"\r\n|\n|\r", self._pending + fresh)
         return [done for line in lines if (done := self._line(line.decode("utf-8", "replace"))) is not None]
 
     def _line(self, line: str) -> Event | None:

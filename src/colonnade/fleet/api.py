@@ -1,0 +1,218 @@
+"""The control plane over HTTP: JSON, an admin token, every error in the one envelope. `ROUTES` is all of it."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from colonnade.fleet.control import Change, ControlPlane
+from colonnade.wire.errors import (
+    BodyTooLarge,
+    ColonnadeError,
+    Internal,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Unauthenticated,
+)
+from colonnade.wire.routes import Observed
+
+LONGEST_POLL_S = 25.0
+BODY_LIMIT = 16 << 20
+MOST_EVENTS = 1000
+
+T = TypeVar("T")
+Handler = Callable[[ControlPlane, Request], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    method: str
+    path: str
+    summary: str
+    handle: Handler
+    open: bool = False
+    """Answers without the admin token."""
+
+
+class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    tenant: str = ""
+
+
+async def _live(_plane: ControlPlane, _request: Request) -> Any:
+    return {"status": "live"}
+
+
+async def _ready(_plane: ControlPlane, _request: Request) -> Any:
+    return {"status": "ready"}
+
+
+async def _deployments(plane: ControlPlane, _request: Request) -> Any:
+    return {"data": plane.deployments()}
+
+
+async def _deployment(plane: ControlPlane, request: Request) -> Any:
+    return plane.deployment(request.path_params["name"])
+
+
+async def _deploy(plane: ControlPlane, request: Request) -> Any:
+    return await plane.deploy(request.path_params["name"], await _body(request, Change))
+
+
+async def _remove(plane: ControlPlane, request: Request) -> Any:
+    await plane.remove(request.path_params["name"])
+    return {"removed": request.path_params["name"]}
+
+
+async def _replicas(plane: ControlPlane, _request: Request) -> Any:
+    return {"data": [{"cluster": name, **msgspec.to_builtins(status)} for name, status in plane.replicas()]}
+
+
+async def _routes(plane: ControlPlane, request: Request) -> Any:
+    return await plane.routes(_number(request, "since", -1), _wait(request))
+
+
+async def _clusters(plane: ControlPlane, _request: Request) -> Any:
+    return {"data": plane.clusters()}
+
+
+async def _sync(plane: ControlPlane, request: Request) -> Any:
+    observed = await _body(request, Observed)
+    if observed.cluster != request.path_params["name"]:
+        raise InvalidRequest("the report is of another cluster than the path", param="cluster")
+    return await plane.sync(observed, _wait(request))
+
+
+async def _forget(plane: ControlPlane, request: Request) -> Any:
+    await plane.forget_cluster(request.path_params["name"])
+    return {"forgotten": request.path_params["name"]}
+
+
+async def _keys(plane: ControlPlane, _request: Request) -> Any:
+    return {"data": [{"name": each.name, "tenant": each.tenant, "created": each.created} for each in plane.api_keys()]}
+
+
+async def _create_key(plane: ControlPlane, request: Request) -> Any:
+    asked = await _body(request, NewKey)
+    key, record = await plane.create_key(asked.name, asked.tenant)
+    return {"key": key, "name": record.name, "tenant": record.tenant, "created": record.created}
+
+
+async def _revoke_key(plane: ControlPlane, request: Request) -> Any:
+    await plane.revoke_key(request.path_params["name"])
+    return {"revoked": request.path_params["name"]}
+
+
+async def _events(plane: ControlPlane, request: Request) -> Any:
+    limit = min(max(_number(request, "limit", 100), 1), MOST_EVENTS)
+    found = await plane.events(_number(request, "after", 0), limit)
+    return {"data": [{"id": each.id, **msgspec.to_builtins(each.event)} for each in found]}
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/live", "The process answers.", _live, open=True),
+    Endpoint("GET", "/ready", "It serves.", _ready, open=True),
+    Endpoint("GET", "/v1/deployments", "What is wanted.", _deployments),
+    Endpoint("GET", "/v1/deployments/{name}", "One deployment.", _deployment),
+    Endpoint("PUT", "/v1/deployments/{name}", "Make or change one; 409 when `generation` has moved on.", _deploy),
+    Endpoint("DELETE", "/v1/deployments/{name}", "Remove one; its replicas drain.", _remove),
+    Endpoint("GET", "/v1/replicas", "Every replica, its state, and why.", _replicas),
+    Endpoint("GET", "/v1/routes", "For gateways: ready replicas and key digests; `since`, `wait`: long poll.", _routes),
+    Endpoint("GET", "/v1/clusters", "The clusters and when their agents were last heard.", _clusters),
+    Endpoint("POST", "/v1/clusters/{name}/sync", "For agents: a report in, the desired state out; long poll.", _sync),
+    Endpoint("DELETE", "/v1/clusters/{name}", "Forget a cluster that will not come back.", _forget),
+    Endpoint("GET", "/v1/keys", "API keys by name; the keys themselves are not kept.", _keys),
+    Endpoint("POST", "/v1/keys", "Create an API key; the answer shows it this once.", _create_key),
+    Endpoint("DELETE", "/v1/keys/{name}", "Revoke an API key.", _revoke_key),
+    Endpoint("GET", "/v1/events", "What was decided and what happened, and why; `after`, `limit`.", _events),
+)
+
+ROUTES: tuple[tuple[str, str, str], ...] = tuple((each.method, each.path, each.summary) for each in ENDPOINTS)
+"""(method, path, summary) of everything that is served."""
+
+
+def application(plane: ControlPlane, token: str, longest_poll: float = LONGEST_POLL_S) -> Starlette:
+    """An ASGI application. `token`: what `Authorization: Bearer` must carry. `longest_poll`: seconds that an answer is
+    held back at most."""
+    paths: dict[str, list[Endpoint]] = {}
+    for each in ENDPOINTS:
+        paths.setdefault(each.path, []).append(each)
+    routes = [Route(path, _served(plane, token, at), methods=[e.method for e in at]) for path, at in paths.items()]
+    handlers: Any = {ColonnadeError: _told, HTTPException: _not_routed, Exception: _broken}
+    served = Starlette(routes=routes, exception_handlers=handlers)
+    served.state.longest_poll = longest_poll
+    return served
+
+
+def _served(plane: ControlPlane, token: str, endpoints: list[Endpoint]) -> Callable[[Request], Awaitable[Response]]:
+    by_method = {each.method: each for each in endpoints}
+
+    async def serve(request: Request) -> Response:
+        endpoint = by_method.get("GET" if request.method == "HEAD" else request.method)
+        assert endpoint is not None
+        if not endpoint.open:
+            _authenticate(request, token)
+        return _json(await endpoint.handle(plane, request))
+
+    return serve
+
+
+def _authenticate(request: Request, token: str) -> None:
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode()):
+        raise Unauthenticated("the control plane needs its admin token", hint="run/control.json in the home folder")
+
+
+async def _body(request: Request, kind: type[T]) -> T:
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > BODY_LIMIT:
+            raise BodyTooLarge(f"the body is longer than {BODY_LIMIT} bytes")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the body does not hold: {error}", hint="docs/fleet.md has what is expected") from error
+
+
+def _number(request: Request, name: str, default: int) -> int:
+    text = request.query_params.get(name, str(default))
+    try:
+        return int(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}={text!r} is not a whole number", param=name) from error
+
+
+def _wait(request: Request) -> float:
+    """`wait`: seconds that the answer may be held back; 0 asks and does not wait."""
+    longest: float = request.app.state.longest_poll
+    return min(max(float(_number(request, "wait", int(longest))), 0.0), longest)
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _told(_request: Request, error: ColonnadeError) -> Response:
+    return _json(error.envelope(), error.status)
+
+
+async def _not_routed(request: Request, error: HTTPException) -> Response:
+    if error.status_code == 405:
+        return await _told(request, MethodNotAllowed(f"{request.method} is not for {request.url.path}"))
+    return await _told(request, NotFound(f"nothing at {request.url.path}", hint="docs/fleet.md lists what there is"))
+
+
+async def _broken(request: Request, error: Exception) -> Response:
+    """The traceback goes to the log: Starlette raises on after this answer."""
+    return await _told(request, Internal(f"{type(error).__name__} in the control plane; its log has more"))

@@ -1,0 +1,241 @@
+"""The control plane: what is wanted, who may ask, what every cluster last reported. HTTP is `fleet.api`'s.
+
+State lives in memory and in the store, and is changed here only: first checked, then stored, then told to those who
+wait. Data planes do not need it: agents and gateways go on with what they heard last, and a control plane that starts
+again knows at once what it knew, the clusters' last reports included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+from msgspec.structs import replace
+
+from colonnade.fleet.board import Board
+from colonnade.fleet.keys import digest, new_key, new_pepper
+from colonnade.fleet.launch import settings_argv
+from colonnade.fleet.placement import desired_of
+from colonnade.fleet.store import Logged, Store
+from colonnade.fleet.views import global_id, routes_of
+from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
+from colonnade.wire.routes import Deployment, Desired, Happening, KeyRecord, Observed, ReplicaStatus, Routes
+
+NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+MOST_REPLICAS = 10_000
+_REVISIONS_PER_START = 10**9
+"""Revisions of one start of the control plane are above all of the start before."""
+
+
+class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a deployment shall be. `generation`: the one that the change was thought up against; absent: any."""
+
+    model: str
+    replicas: int = 1
+    settings: dict[str, str] = {}
+    generation: int | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """`seen`: Unix seconds of the last word from its agent; None: not since this control plane started."""
+
+    name: str
+    agent: str
+    seen: float | None
+    replicas: int
+
+
+class ControlPlane:
+    """Made by `open`. `auth`: whether gateways ask for keys. `clock`: Unix seconds."""
+
+    def __init__(self, store: Store, begins: int, pepper: str, auth: bool, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._pepper = pepper
+        self._auth = auth
+        self._clock = clock
+        self._source = f"control-{begins}"
+        self._numbers = 0
+        self._first = begins * _REVISIONS_PER_START
+        self._deployments: dict[str, Deployment] = {}
+        self._keys: dict[str, KeyRecord] = {}
+        self._observed: dict[str, Observed] = {}
+        self._seen: dict[str, float] = {}
+        self._desired: dict[str, Board[tuple[Deployment, ...]]] = {}
+        self._routes = Board(self._first, self._view())
+        self._changing = asyncio.Lock()
+
+    @classmethod
+    async def open(cls, store: Store, auth: bool = True, clock: Callable[[], float] = time.time) -> ControlPlane:
+        plane = cls(store, await store.begin(), await store.setting("pepper", new_pepper()), auth, clock)
+        plane._deployments = {each.name: each for each in await store.deployments()}
+        plane._keys = {each.name: each for each in await store.keys()}
+        plane._observed = {each.cluster: each for each in await store.observed()}
+        plane._publish()
+        return plane
+
+    def close(self) -> None:
+        """Answer everyone who waits."""
+        for board in (self._routes, *self._desired.values()):
+            board.close()
+
+    # -- deployments --------------------------------------------------------------------------------------------------
+
+    def deployments(self) -> list[Deployment]:
+        return [each for _, each in sorted(self._deployments.items())]
+
+    def deployment(self, name: str) -> Deployment:
+        if name not in self._deployments:
+            raise NotFound(f"no deployment {name!r}", hint="GET /v1/deployments lists them", code="no_such_deployment")
+        return self._deployments[name]
+
+    async def deploy(self, name: str, change: Change) -> Deployment:
+        """The deployment as it is now; its generation grew if anything changed."""
+        _check(name, change)
+        async with self._changing:
+            return await self._deploy(name, change)
+
+    async def _deploy(self, name: str, change: Change) -> Deployment:
+        before = self._deployments.get(name)
+        generation = before.generation if before else 0
+        if change.generation is not None and change.generation != generation:
+            raise Conflict(
+                f"{name} is at generation {generation}, the change was made against {change.generation}",
+                hint="read the deployment again, or leave `generation` out to overwrite it",
+                code="generation_conflict",
+            )
+        wanted = Deployment(name, change.model, change.replicas, generation, change.settings)
+        if wanted == before:
+            return wanted
+        wanted = replace(wanted, generation=generation + 1)
+        reason = f"{wanted.replicas} of {wanted.model}, generation {wanted.generation}"
+        await self._store.put_deployment(wanted, self._event("deployed", name, reason))
+        self._deployments[name] = wanted
+        self._publish()
+        return wanted
+
+    async def remove(self, name: str) -> None:
+        async with self._changing:
+            gone = self.deployment(name)
+            await self._store.remove_deployment(name, self._event("removed", name, f"generation {gone.generation}"))
+            del self._deployments[name]
+            self._publish()
+
+    # -- keys ---------------------------------------------------------------------------------------------------------
+
+    def api_keys(self) -> list[KeyRecord]:
+        return [each for _, each in sorted(self._keys.items())]
+
+    async def create_key(self, name: str, tenant: str = "") -> tuple[str, KeyRecord]:
+        """The key, which nobody can show again, and what is kept of it."""
+        _check_name(name, "name")
+        async with self._changing:
+            if name in self._keys:
+                raise Conflict(f"there is a key {name!r}", hint="revoke it, or choose another name", code="key_exists")
+            key = new_key()
+            record = KeyRecord(name, digest(self._pepper, key), tenant or name, int(self._clock()))
+            await self._store.add_key(record, self._event("key created", name, f"tenant {record.tenant}"))
+            self._keys[name] = record
+            self._publish()
+        return key, record
+
+    async def revoke_key(self, name: str) -> None:
+        async with self._changing:
+            if name not in self._keys:
+                raise NotFound(f"no key {name!r}", hint="GET /v1/keys lists them", code="no_such_key")
+            await self._store.revoke_key(name, self._event("key revoked", name, "asked for"))
+            del self._keys[name]
+            self._publish()
+
+    # -- clusters -----------------------------------------------------------------------------------------------------
+
+    async def sync(self, observed: Observed, wait: float) -> Desired:
+        """Take an agent's report; answer with what is wanted there, after `wait` seconds at most when that is what it
+        knows. Raises Conflict for an agent that another has taken over from."""
+        name = observed.cluster
+        await self._take(observed)
+        board = self._desired[name]
+        await board.newer(observed.revision, wait)
+        return Desired(board.revision, board.value)
+
+    async def _take(self, observed: Observed) -> None:
+        name = observed.cluster
+        _check_name(name, "cluster")
+        before = self._observed.get(name)
+        if before is not None and observed.agent < before.agent:
+            raise Conflict(
+                f"cluster {name} has a later agent, {before.agent}",
+                hint="one agent a cluster: stop the other one first",
+                code="agent_fenced",
+            )
+        self._seen[name] = self._clock()
+        overtaken = before is not None and (before.agent, before.sequence) > (observed.agent, observed.sequence)
+        latest = replace(before, events=observed.events) if overtaken and before is not None else observed
+        self._observed[name] = replace(latest, events=())
+        self._publish()
+        if before is None or latest.events or latest.agent != before.agent or latest.replicas != before.replicas:
+            await self._store.keep_observed(latest)
+
+    def clusters(self) -> list[Cluster]:
+        return [
+            Cluster(name, each.agent, self._seen.get(name), len(each.replicas))
+            for name, each in sorted(self._observed.items())
+        ]
+
+    async def forget_cluster(self, name: str) -> None:
+        """For one that will not come back: its replicas are no route any more, its share goes to the others."""
+        if name not in self._observed:
+            raise NotFound(f"no cluster {name!r}", hint="GET /v1/clusters lists them", code="no_such_cluster")
+        del self._observed[name]
+        self._seen.pop(name, None)
+        await self._store.forget_cluster(name, self._event("forgotten", name, "asked for"))
+        self._publish()
+
+    def replicas(self) -> list[tuple[str, ReplicaStatus]]:
+        """With the cluster of each; ids are those over all clusters."""
+        return [
+            (name, replace(status, id=global_id(name, status.id)))
+            for name, report in sorted(self._observed.items())
+            for status in report.replicas
+        ]
+
+    # -- what others wait for -----------------------------------------------------------------------------------------
+
+    async def routes(self, since: int, wait: float) -> Routes:
+        await self._routes.newer(since, wait)
+        return replace(self._routes.value, revision=self._routes.revision)
+
+    async def events(self, after: int, limit: int) -> tuple[Logged, ...]:
+        return await self._store.events(after, limit)
+
+    def _publish(self) -> None:
+        self._routes.post(self._view())
+        for name in self._observed:
+            wanted = desired_of(name, self._observed, self.deployments())
+            self._desired.setdefault(name, Board(self._first, ())).post(wanted)
+
+    def _view(self) -> Routes:
+        return routes_of(self._observed, self._deployments.values(), self._keys.values(), self._pepper, self._auth)
+
+    def _event(self, kind: str, subject: str, reason: str) -> Happening:
+        self._numbers += 1
+        return Happening(self._source, self._numbers, self._clock(), kind, subject, reason)
+
+
+def _check(name: str, change: Change) -> None:
+    _check_name(name, "name")
+    if not change.model:
+        raise InvalidRequest("a deployment needs a model", hint="a folder, or the name of a model", param="model")
+    if not 0 <= change.replicas <= MOST_REPLICAS:
+        raise InvalidRequest(f"{change.replicas} replicas", hint=f"from 0 to {MOST_REPLICAS}", param="replicas")
+    settings_argv(change.settings)
+
+
+def _check_name(name: str, param: str) -> None:
+    if NAME.fullmatch(name) is None:
+        hint = "up to 63 letters, digits, dots, dashes and underscores, a letter or digit first and last"
+        raise InvalidRequest(f"{name!r} is not a name", hint=hint, param=param)

@@ -1,0 +1,66 @@
+"""Where the fleet keeps things under the state folder.
+
+state.db            the control plane's store
+run/control.json    where the control plane listens, and its admin token; mode 0600
+run/desired.json    what the agent was told last: it goes on with it when the control plane is gone
+run/agent.lock      held by the agent: one a home
+replicas/, logs/    the local driver's (colonnade.drivers.local)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import msgspec
+
+from colonnade.wire.errors import SetupError
+
+
+class ControlFile(msgspec.Struct, frozen=True):
+    """What `run/control.json` holds."""
+
+    url: str
+    token: str
+    pid: int
+
+
+class Home:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = path / "run"
+        self.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def database(self) -> Path:
+        return self.path / "state.db"
+
+    @property
+    def control(self) -> Path:
+        return self.run / "control.json"
+
+    @property
+    def desired(self) -> Path:
+        return self.run / "desired.json"
+
+    def read_control(self) -> ControlFile:
+        """Raises OSError, or msgspec.DecodeError."""
+        return msgspec.json.decode(self.control.read_bytes(), type=ControlFile)
+
+
+class Lock:
+    """Held as long as its process lives: the kernel lets go of it, however the process ends."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        """Raises SetupError when another process holds it."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._fd)
+            hint = "`colonnade ps` shows what runs; --home DIR names another folder"
+            raise SetupError(f"{holder} runs in this home already ({path} is locked)", hint=hint) from error
+
+    def release(self) -> None:
+        os.close(self._fd)

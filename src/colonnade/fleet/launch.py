@@ -1,0 +1,61 @@
+"""A replica's command line and environment, from its deployment. Pure but for the name of the Python that runs us."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from colonnade.drivers import ReplicaSpec
+from colonnade.fleet.orders import Start
+from colonnade.fleet.reconcile import template
+from colonnade.wire.errors import BadSetting, InvalidRequest
+from colonnade.wire.settings import REGISTRY
+
+SECTIONS = ("engine", "replica", "http")
+_SETTINGS = {each.name: each for each in REGISTRY if each.section in SECTIONS}
+
+
+def replica_spec(start: Start, home: Path) -> ReplicaSpec:
+    """What a driver needs to begin this life. `home`: the state folder, whose config.toml the replica reads too."""
+    wanted = start.deployment
+    argv = (
+        *(sys.executable, "-m", "colonnade.replica", "--model", wanted.model),
+        *("--host", "127.0.0.1", "--port", "0", "--epoch", start.epoch, "--served-name", wanted.name),
+        *settings_argv(wanted.settings),
+    )
+    env = {"COLONNADE_HOME": str(home)}
+    return ReplicaSpec(id=start.id, epoch=start.epoch, argv=argv, env=env, labels=labels(start))
+
+
+def labels(start: Start) -> dict[str, str]:
+    """What the next agent must know of a life that it finds."""
+    return {
+        "deployment": start.deployment.name,
+        "generation": str(start.deployment.generation),
+        "template": template(start.deployment),
+        "restarts": str(start.restarts),
+    }
+
+
+def settings_argv(settings: Mapping[str, str]) -> list[str]:
+    """Settings of a deployment as flags of a replica. Raises InvalidRequest for one that there is not, or whose value
+    does not hold."""
+    return [_flag(name, text) for name, text in sorted(settings.items())]
+
+
+def _flag(name: str, text: str) -> str:
+    setting = _SETTINGS.get(name.removeprefix("engine.").replace("-", "_"))
+    if setting is None:
+        raise InvalidRequest(
+            f"there is no setting {name!r} of a replica",
+            hint="`colonnade config show` lists them; those of " + ", ".join(SECTIONS) + " may stand here",
+            param=f"settings.{name}",
+        )
+    try:
+        value = setting.read(text)
+    except BadSetting as error:
+        raise InvalidRequest(error.message, hint=error.hint, param=f"settings.{name}") from error
+    if setting.is_switch:
+        return setting.flag if value else setting.flag.replace("--", "--no-", 1)
+    return f"{setting.flag}={text}"

@@ -1,0 +1,38 @@
+"""The database's shape, as numbered steps forward. A step that was released is never changed: write the next one."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from colonnade.wire.errors import SetupError
+
+STEPS: tuple[str, ...] = (
+    # 1: what is wanted, who may ask, what happened
+    """
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+    CREATE TABLE deployments (name TEXT PRIMARY KEY, generation INTEGER NOT NULL, body BLOB NOT NULL) STRICT;
+    CREATE TABLE keys (digest TEXT PRIMARY KEY, name TEXT NOT NULL, tenant TEXT NOT NULL, created INTEGER NOT NULL,
+                       revoked REAL) STRICT;
+    CREATE UNIQUE INDEX keys_in_use ON keys (name) WHERE revoked IS NULL;
+    CREATE TABLE events (id INTEGER PRIMARY KEY, source TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL,
+                         kind TEXT NOT NULL, subject TEXT NOT NULL, body BLOB NOT NULL,
+                         UNIQUE (source, number)) STRICT;
+    """,
+    # 2: the last report of each cluster, so that a control plane that starts again can tell gateways at once
+    """
+    CREATE TABLE clusters (name TEXT PRIMARY KEY, agent TEXT NOT NULL, seen INTEGER NOT NULL,
+                           body BLOB NOT NULL) STRICT;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection, steps: tuple[str, ...] = STEPS) -> None:
+    """Take the steps that are missing, each whole or not at all. Raises SetupError for a later release's database."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(steps):
+        raise SetupError(
+            f"the database has version {version}, this program knows {len(steps)}",
+            hint="it was written by a later release: install that one, or name another folder with --home",
+        )
+    for number, step in enumerate(steps[version:], start=version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {number}; COMMIT;")

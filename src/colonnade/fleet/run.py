@@ -1,0 +1,166 @@
+"""The processes of the fleet, each from its start to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Coroutine, Generator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from colonnade.drivers import LocalDriver
+from colonnade.drivers.records import write_atomically
+from colonnade.fleet.agent import Agent
+from colonnade.fleet.api import application
+from colonnade.fleet.control import ControlPlane
+from colonnade.fleet.home import ControlFile, Home, Lock
+from colonnade.fleet.launch import replica_spec
+from colonnade.fleet.lifeline import LifeLine
+from colonnade.fleet.orders import Policy
+from colonnade.fleet.sqlite import SqliteStore
+from colonnade.fleet.uplink import Access
+from colonnade.wire.errors import Conflict, SetupError
+from colonnade.wire.settings import FleetSettings
+
+GOODBYE_S = 2
+
+
+class _Server(uvicorn.Server):
+    """Signals are the life line's."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+async def run_control(home: Home, settings: FleetSettings, port: int, auth: bool) -> None:
+    """Serve until the life line ends. The port and the token of the life before are taken again where that can be, so
+    that those who knew them need not ask. Raises SetupError."""
+    lock = Lock(home.run / "control.lock", "a control plane")
+    try:
+        store = await SqliteStore.open(home.database)
+        try:
+            await _serve(home, store, settings, port, auth)
+        finally:
+            await store.close()
+    finally:
+        lock.release()
+
+
+async def _serve(home: Home, store: SqliteStore, settings: FleetSettings, port: int, auth: bool) -> None:
+    token = await store.setting("token", secrets.token_urlsafe(32))
+    plane = await ControlPlane.open(store, auth)
+    listener = listen(port or int(await store.setting("port", "0")), fallback=not port)
+    port = listener.getsockname()[1]
+    await store.keep_setting("port", str(port))
+    server = server_of(application(plane, token, settings.poll_timeout))
+    told = ControlFile(f"http://127.0.0.1:{port}", token, os.getpid())
+    write_atomically(home.control, msgspec.json.encode(told))
+    _announce({"url": told.url, "pid": told.pid})
+    await _until_ended(server, plane, listener)
+    home.control.unlink(missing_ok=True)
+
+
+def server_of(application: Any) -> uvicorn.Server:
+    """It waits a little for answers under way when it is to end, and not for ever."""
+    return _Server(
+        uvicorn.Config(
+            application,
+            lifespan="off",
+            http="httptools",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GOODBYE_S,
+        )
+    )
+
+
+async def _until_ended(server: uvicorn.Server, plane: ControlPlane, listener: socket.socket) -> None:
+    line = LifeLine()
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        await asyncio.wait({serving, line.ended}, return_when=asyncio.FIRST_COMPLETED)
+        plane.close()
+        server.should_exit = True
+        await serving
+    finally:
+        line.close()
+
+
+async def run_agent(home: Home, settings: FleetSettings, cluster: str, url: str, token_file: Path | None) -> None:
+    """Keep the cluster as wanted until the life line ends; then end its replicas. `url`, `token_file`: of a control
+    plane elsewhere; without them, the home's own. Raises SetupError, and Conflict when another agent took over."""
+    lock = Lock(home.run / "agent.lock", "an agent")
+    line = LifeLine()
+    try:
+        driver = LocalDriver(home.path, log_limit=settings.log_limit)
+        access = partial(_access, home, url, token_file)
+        agent = Agent(home, cluster, driver, access, partial(replica_spec, home=home.path), policy_of(settings))
+        line.ended.add_done_callback(lambda ended: agent.stop(ended.result()))
+        await _first_conflict(agent.run(partial(_announce, {"cluster": cluster, "pid": os.getpid()})))
+    finally:
+        line.close()
+        lock.release()
+
+
+async def _first_conflict(work: Coroutine[Any, Any, None]) -> None:
+    """Out of the group that tasks wrap it in: a caller handles one error."""
+    found: list[Conflict] = []
+    try:
+        await work
+    except* Conflict as group:
+        found = _leaves(group)
+    if found:
+        raise found[0]
+
+
+def _leaves(group: BaseExceptionGroup[Conflict]) -> list[Conflict]:
+    found: list[Conflict] = []
+    for each in group.exceptions:
+        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
+    return found
+
+
+def _access(home: Home, url: str, token_file: Path | None) -> Access:
+    if url and token_file is not None:
+        return Access(url.rstrip("/"), token_file.read_text(encoding="utf-8").strip())
+    own = home.read_control()
+    return Access(own.url, own.token)
+
+
+def policy_of(settings: FleetSettings) -> Policy:
+    return Policy(
+        start_s=settings.start_timeout,
+        drain_s=settings.stop_timeout,
+        backoff_first_s=settings.backoff_first,
+        backoff_limit_s=settings.backoff_limit,
+        backoff_reset_s=settings.backoff_reset,
+    )
+
+
+def _announce(facts: dict[str, object]) -> None:
+    """To a parent that waits for it, on stdout."""
+    os.write(1, msgspec.json.encode(facts) + b"\n")
+
+
+def listen(port: int, fallback: bool) -> socket.socket:
+    """A listening socket on loopback; on any free port when `port` is taken and `fallback` allows it."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        if fallback and port:
+            return listen(0, fallback=False)
+        raise SetupError(f"port {port} cannot be used: {error}", hint="--port 0 takes a free one") from error
+    listener.listen(128)
+    return listener

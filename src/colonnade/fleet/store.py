@@ -1,0 +1,65 @@
+"""What the control plane must not forget, behind one small protocol. `fleet.sqlite` keeps it in a file.
+
+Every change carries the line of the event log that tells of it, and both are written or neither.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from colonnade.wire.routes import Deployment, Happening, KeyRecord, Observed
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """A line of the event log. `id` grows."""
+
+    id: int
+    event: Happening
+
+
+class Store(Protocol):
+    """One writer. Every method returns when what it did is on disk."""
+
+    async def close(self) -> None: ...
+
+    async def begin(self) -> int:
+        """Count this start of the control plane: 1, 2, 3, …"""
+        ...
+
+    async def setting(self, name: str, default: str) -> str:
+        """The value kept under this name; at first `default`, which is kept."""
+        ...
+
+    async def keep_setting(self, name: str, value: str) -> None: ...
+
+    async def deployments(self) -> tuple[Deployment, ...]: ...
+
+    async def put_deployment(self, deployment: Deployment, event: Happening) -> None: ...
+
+    async def remove_deployment(self, name: str, event: Happening) -> None: ...
+
+    async def keys(self) -> tuple[KeyRecord, ...]:
+        """Those that are not revoked."""
+        ...
+
+    async def add_key(self, key: KeyRecord, event: Happening) -> None: ...
+
+    async def revoke_key(self, name: str, event: Happening) -> None:
+        """The record stays, with the time; its name may be used again."""
+        ...
+
+    async def observed(self) -> tuple[Observed, ...]:
+        """The last report of each cluster."""
+        ...
+
+    async def keep_observed(self, observed: Observed) -> None:
+        """Replaces the cluster's last report; appends those of its events that are not in the log yet."""
+        ...
+
+    async def forget_cluster(self, name: str, event: Happening) -> None: ...
+
+    async def events(self, after: int, limit: int) -> tuple[Logged, ...]:
+        """Oldest first, those with an id above `after`; of more than `limit`, the newest when `after` is 0."""
+        ...

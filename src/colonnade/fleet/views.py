@@ -1,0 +1,51 @@
+"""What the control plane tells gateways, from what it knows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from colonnade.wire.routes import Deployment, KeyRecord, Observed, ReplicaStatus, Route, Routes
+
+HOME_CLUSTER = "local"
+"""The cluster whose replicas are named without their cluster."""
+
+
+def global_id(cluster: str, id: str) -> str:
+    """A replica's name over all clusters: an agent numbers its own only. `@` stands in no deployment's name."""
+    return id if cluster == HOME_CLUSTER else f"{id}@{cluster}"
+
+
+def routes_of(
+    observed: Mapping[str, Observed],
+    deployments: Iterable[Deployment],
+    keys: Iterable[KeyRecord],
+    pepper: str,
+    auth: bool,
+) -> Routes:
+    """At revision 0. A replica counts when it is ready and its deployment is still wanted; of two ready lives of one
+    replica the later one."""
+    names = sorted(each.name for each in deployments)
+    found: dict[str, Route] = {}
+    for cluster, report in sorted(observed.items()):
+        for status in report.replicas:
+            route = _route(cluster, status)
+            if status.state == "ready" and status.deployment in names:
+                found[route.replica] = max(found.get(route.replica, route), route, key=lambda each: each.epoch)
+    return Routes(
+        revision=0,
+        routes=tuple(found.values()),
+        keys=tuple(sorted(keys, key=lambda key: key.name)),
+        pepper=pepper,
+        auth=auth,
+        models=tuple(names),
+    )
+
+
+def _route(cluster: str, status: ReplicaStatus) -> Route:
+    return Route(
+        replica=global_id(cluster, status.id),
+        epoch=status.epoch,
+        url=status.url,
+        model=status.deployment,
+        events=status.events,
+    )

@@ -1,0 +1,133 @@
+"""The settings themselves: one frozen dataclass a section. How they are used: `colonnade.wire.settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from colonnade.wire import units
+from colonnade.wire.setting import Setting, declared, setting
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """What every HTTP face keeps to: gateway, replica, control plane."""
+
+    body_limit: int = setting(16 << 20, units.BYTES, "Largest request body; a larger one is refused with 413.")
+    request_timeout: float = setting(
+        30.0, units.DURATION, "A request must have arrived whole after this long, else 408."
+    )
+    idle_timeout: float = setting(75.0, units.DURATION, "An idle connection is closed after this long.")
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """The data plane that clients talk to."""
+
+    host: str = setting("127.0.0.1", units.TEXT, "Address to listen on. Beyond loopback, keys are required.")
+    port: int = setting(8080, units.PLAIN, "Port to listen on; 0 takes a free one.", at_most=65535)
+    auth: bool = setting(True, units.SWITCH, "Ask for an API key. May be off on loopback only.")
+    connect_timeout: float = setting(2.0, units.DURATION, "A replica must accept a connection within this long.")
+    silence_timeout: float = setting(
+        60.0, units.DURATION, "A replica that sends not one byte for this long, keep-alives included, counts as lost."
+    )
+    shutdown_timeout: float = setting(10.0, units.DURATION, "On SIGTERM, requests in flight may take this long to end.")
+
+
+@dataclass(frozen=True)
+class ReplicaSettings:
+    """One serving process: what the HTTP face in front of an engine keeps to."""
+
+    served_name: str = setting("", units.TEXT, "Name that requests ask for; empty takes the model's own.")
+    max_waiting: int = setting(256, units.COUNT, "Requests that may wait for the engine; one more is refused with 503.")
+    drain_timeout: float = setting(30.0, units.DURATION, "On SIGTERM, work in flight may take this long to end.")
+    keep_alive: float = setting(
+        10.0, units.DURATION, "A stream without a byte for this long gets a keep-alive comment.", at_least=0.1
+    )
+    spool_limit: int = setting(
+        1 << 20, units.BYTES, "Bytes kept for a slow or absent reader of one stream; beyond it the reader is cut off."
+    )
+    resume_limit: float = setting(
+        600.0, units.DURATION, "Longest time a resumable stream outlives its connection.", at_most=600
+    )
+    stall_timeout: float = setting(
+        30.0, units.DURATION, "With work in flight and not one engine step for this long, the replica is not ready."
+    )
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """One model on one device: schedule, cache, kernels."""
+
+    device: str = setting("auto", units.choice("auto", "cpu", "cuda"), "Where the model runs.")
+    dtype: str = setting(
+        "auto", units.choice("auto", "float32", "bfloat16", "float16"), "Type that weights and arithmetic use."
+    )
+    kernels: str = setting(
+        "auto", units.choice("auto", "native", "torch"), "Own C++ kernels, or the torch reference; auto takes the best."
+    )
+    threads: int | None = setting(None, units.auto(units.PLAIN), "CPU threads of the engine.", at_least=1)
+    kv_memory: int | None = setting(None, units.auto(units.BYTES), "Memory for keys and values.", at_least=1)
+    kv_tokens: int | None = setting(
+        None, units.auto(units.COUNT), "Tokens whose keys and values fit at once; overrides kv_memory.", at_least=1
+    )
+    max_context: int | None = setting(
+        None, units.auto(units.COUNT), "Longest prompt and answer together; auto takes the model's.", at_least=1
+    )
+    max_running: int = setting(32, units.COUNT, "Requests computed at the same time.", at_least=1)
+    step_tokens: int = setting(512, units.COUNT, "Most tokens computed in one step, over all requests.", at_least=1)
+    prefill_chunk: int = setting(256, units.COUNT, "Most prompt tokens of one request in one step.", at_least=1)
+    prefix_cache: bool = setting(
+        True, units.SWITCH, "Keep the keys and values of prompts for requests that share them."
+    )
+
+
+@dataclass(frozen=True)
+class FleetSettings:
+    """Control plane and agents: what is kept running, and how patiently."""
+
+    replicas: int = setting(1, units.PLAIN, "Replicas of a deployment that names no number.")
+    start_timeout: float = setting(
+        120.0, units.DURATION, "A replica must be ready after this long, else it is started anew."
+    )
+    stop_timeout: float = setting(40.0, units.DURATION, "From SIGTERM to SIGKILL.")
+    backoff_first: float = setting(0.2, units.DURATION, "Wait before the first restart; doubles with each failure.")
+    backoff_limit: float = setting(30.0, units.DURATION, "Longest wait before a restart.")
+    backoff_reset: float = setting(
+        10.0, units.DURATION, "A replica that lived this long starts again at backoff_first."
+    )
+    poll_timeout: float = setting(20.0, units.DURATION, "How long the control plane holds a poll that has no news.")
+    log_limit: int = setting(
+        10 << 20, units.BYTES, "Size at which a replica's log is turned over; one old log is kept."
+    )
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What processes say on stderr."""
+
+    level: str = setting(
+        "info", units.choice("debug", "info", "warning", "error"), "Least level logged.", flag="log-level"
+    )
+    format: str = setting(
+        "text", units.choice("text", "json"), "One line an event, or one JSON object.", flag="log-format"
+    )
+
+
+@dataclass(frozen=True)
+class HomeSettings:
+    """The one setting that stands above the sections."""
+
+    home: str = setting("~/.colonnade", units.TEXT, "Folder of all state: keys, database, records, logs, config.toml.")
+
+
+SECTIONS = {
+    "": HomeSettings,
+    "http": HttpSettings,
+    "gateway": GatewaySettings,
+    "replica": ReplicaSettings,
+    "engine": EngineSettings,
+    "fleet": FleetSettings,
+    "log": LogSettings,
+}
+
+REGISTRY: tuple[Setting, ...] = tuple(each for name, settings in SECTIONS.items() for each in declared(name, settings))

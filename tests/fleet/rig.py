@@ -1,0 +1,121 @@
+"""A whole fleet in the test's own loop: control plane over HTTP, agent, driver, and stand-in replicas as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+from msgspec.structs import replace
+
+from colonnade.drivers import LocalDriver, ReplicaSpec
+from colonnade.fleet.agent import Agent
+from colonnade.fleet.api import application
+from colonnade.fleet.control import Change, ControlPlane
+from colonnade.fleet.home import Home
+from colonnade.fleet.launch import labels
+from colonnade.fleet.orders import Policy, Start
+from colonnade.fleet.run import listen, server_of
+from colonnade.fleet.sqlite import SqliteStore
+from colonnade.fleet.uplink import Access
+from colonnade.wire.routes import Observed, ReplicaStatus
+
+TOKEN = "the-admin-token"
+PATIENCE_S = 30.0
+STAND_IN = Path(__file__).parents[1] / "drivers" / "stand_in.py"
+FAST = Policy(health_probe_s=0.05, backoff_first_s=0.05, drain_s=5.0)
+
+
+class WatchedPlane(ControlPlane):
+    """Lets a test wait for a report."""
+
+    news: asyncio.Condition
+
+    async def _take(self, observed: Observed) -> None:
+        await super()._take(observed)
+        async with self.news:
+            self.news.notify_all()
+
+
+class Rig:
+    """`deploy`'s model is the stand-in's command line: "--crash-at-start", or "" for one that behaves."""
+
+    def __init__(self, folder: Path, policy: Policy = FAST) -> None:
+        self.home = Home(folder)
+        self.policy = policy
+        self.news = asyncio.Condition()
+        self.url = ""
+        self.plane: WatchedPlane
+        self.agent: Agent
+        self._store: SqliteStore
+        self._server: uvicorn.Server
+        self._serving: asyncio.Task[None]
+        self._running: asyncio.Task[None] | None = None
+
+    async def start_control(self) -> None:
+        self._store = await SqliteStore.open(self.home.database)
+        self.plane = await WatchedPlane.open(self._store)  # type: ignore[assignment]
+        self.plane.news = self.news
+        listener = listen(int(self.url.rpartition(":")[2] or 0), fallback=False)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._server = server_of(application(self.plane, TOKEN))
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+
+    async def stop_control(self) -> None:
+        self.plane.close()
+        self._server.should_exit = True
+        await self._serving
+        await self._store.close()
+
+    def start_agent(self) -> None:
+        access = Access(self.url, TOKEN)
+        driver = LocalDriver(self.home.path)
+        self.agent = Agent(self.home, "local", driver, lambda: access, stand_in, self.policy)
+        self._running = asyncio.create_task(self.agent.run())
+
+    async def kill_agent(self) -> None:
+        """As SIGKILL would: nothing is told to end."""
+        assert self._running is not None
+        self._running.cancel()
+        await asyncio.wait({self._running})
+        self._running = None
+
+    async def stop_agent(self) -> None:
+        if self._running is not None:
+            self.agent.stop("the test is over")
+            await self._running
+            self._running = None
+
+    async def agents_error(self) -> BaseException | None:
+        assert self._running is not None
+        await asyncio.wait({self._running})
+        error = self._running.exception()
+        self._running = None
+        return error
+
+    async def deploy(self, replicas: int = 1, flags: str = "") -> None:
+        await self.plane.deploy("a", Change(f"stand-in {flags}", replicas))
+
+    def replicas(self) -> list[ReplicaStatus]:
+        return [status for _, status in self.plane.replicas()]
+
+    def states(self) -> dict[str, str]:
+        return {status.id: status.state for status in self.replicas()}
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(PATIENCE_S), self.news:
+            await self.news.wait_for(condition)
+
+    async def until_ready(self, *ids: str) -> list[ReplicaStatus]:
+        """Exactly these, and all ready."""
+        await self.until(lambda: self.states() == dict.fromkeys(ids, "ready"))
+        return self.replicas()
+
+
+def stand_in(start: Start) -> ReplicaSpec:
+    flags = start.deployment.model.split()[1:]
+    argv = (sys.executable, "-S", str(STAND_IN), "--epoch", start.epoch, *flags)
+    spec = ReplicaSpec(id=start.id, epoch=start.epoch, argv=argv, labels=labels(start))
+    return replace(spec, argv=("/nowhere/at-all",)) if "--no-program" in flags else spec

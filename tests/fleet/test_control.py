@@ -1,0 +1,154 @@
+"""The control plane over its real store, without HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from colonnade.fleet.control import Change, ControlPlane
+from colonnade.fleet.keys import digest
+from colonnade.fleet.sqlite import SqliteStore
+from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
+from colonnade.wire.routes import Happening, Observed, ReplicaStatus
+
+READY = ReplicaStatus("tiny-0", "tiny", "e1", "ready", url="http://x")
+CHANGE = Change("tiny-model", 2)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = await SqliteStore.open(tmp_path / "state.db")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def plane(store: SqliteStore) -> ControlPlane:
+    return await ControlPlane.open(store, clock=lambda: 1000.0)
+
+
+def report(*replicas: ReplicaStatus, agent: str = "a1", sequence: int = 1, revision: int = -1) -> Observed:
+    return Observed("local", revision, replicas, agent, sequence)
+
+
+async def test_generations_grow_with_changes_and_guard_them(plane: ControlPlane) -> None:
+    assert (await plane.deploy("tiny", CHANGE)).generation == 1
+    assert (await plane.deploy("tiny", CHANGE)).generation == 1
+    assert (await plane.deploy("tiny", Change("tiny-model", 3, generation=1))).generation == 2
+    with pytest.raises(Conflict) as refused:
+        await plane.deploy("tiny", Change("tiny-model", 4, generation=1))
+    assert refused.value.reason == "generation_conflict"
+    raced = [plane.deploy("tiny", Change("tiny-model", number, generation=2)) for number in (5, 6)]
+    found = await asyncio.gather(*raced, return_exceptions=True)
+    assert [type(each).__name__ for each in found] == ["Deployment", "Conflict"]
+    await plane.remove("tiny")
+    with pytest.raises(NotFound):
+        plane.deployment("tiny")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "param"),
+    [
+        ("", CHANGE, "name"),
+        ("../etc", CHANGE, "name"),
+        ("x" * 64, CHANGE, "name"),
+        ("tiny", Change(""), "model"),
+        ("tiny", Change("m", -1), "replicas"),
+        ("tiny", Change("m", 10_001), "replicas"),
+        ("tiny", Change("m", 1, {"nonsense": "1"}), "settings.nonsense"),
+    ],
+)
+async def test_what_cannot_be_is_refused(plane: ControlPlane, name: str, change: Change, param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await plane.deploy(name, change)
+    assert refused.value.param == param
+    assert plane.deployments() == []
+
+
+async def test_an_agent_waits_for_what_is_wanted(plane: ControlPlane) -> None:
+    first = await plane.sync(report(), 60)
+    assert first.deployments == ()
+    waiting = asyncio.create_task(plane.sync(report(revision=first.revision, sequence=2), 60))
+    await asyncio.sleep(0)
+    await plane.deploy("tiny", CHANGE)
+    second = await waiting
+    assert second.revision > first.revision
+    assert [each.replicas for each in second.deployments] == [2]
+    assert await plane.sync(report(revision=second.revision, sequence=3), 0) == second
+
+
+async def test_two_clusters_share(plane: ControlPlane) -> None:
+    await plane.deploy("tiny", Change("m", 3))
+    local = await plane.sync(report(), 60)
+    waiting = asyncio.create_task(plane.sync(report(revision=local.revision, sequence=2), 60))
+    await asyncio.sleep(0)
+    east = await plane.sync(Observed("east", -1, (READY,), "b1", 1), 60)
+    assert [each.replicas for each in east.deployments] == [2]
+    assert [each.replicas for each in (await waiting).deployments] == [1]
+    assert [(each.name, each.seen) for each in plane.clusters()] == [("east", 1000.0), ("local", 1000.0)]
+    assert [(name, status.id) for name, status in plane.replicas()] == [("east", "tiny-0@east")]
+    await plane.forget_cluster("east")
+    assert [each.replicas for each in (await plane.sync(report(sequence=3), 0)).deployments] == [3]
+    with pytest.raises(NotFound):
+        await plane.forget_cluster("east")
+
+
+async def test_gateways_hear_of_replicas_and_keys(plane: ControlPlane) -> None:
+    await plane.deploy("tiny", CHANGE)
+    routes = await plane.routes(-1, 60)
+    waiting = asyncio.create_task(plane.routes(routes.revision, 60))
+    await asyncio.sleep(0)
+    await plane.sync(report(READY), 0)
+    routes = await waiting
+    assert [route.url for route in routes.routes] == ["http://x"]
+    key, record = await plane.create_key("crm", "acme")
+    routes = await plane.routes(routes.revision, 60)
+    assert routes.keys == (record,)
+    assert record.digest == digest(routes.pepper, key)
+    assert (record.tenant, record.created) == ("acme", 1000)
+    with pytest.raises(Conflict):
+        await plane.create_key("crm")
+    await plane.revoke_key("crm")
+    assert (await plane.routes(routes.revision, 60)).keys == ()
+    assert plane.api_keys() == []
+    with pytest.raises(NotFound):
+        await plane.revoke_key("crm")
+
+
+async def test_a_report_that_was_overtaken_counts_for_its_events_only(plane: ControlPlane) -> None:
+    await plane.deploy("tiny", CHANGE)
+    await plane.sync(report(READY, sequence=5), 0)
+    late = Happening("local/a1", 1, 1.0, "start", "tiny-0", "why")
+    await plane.sync(Observed("local", -1, (), "a1", 4, (late,)), 0)
+    assert len((await plane.routes(-1, 0)).routes) == 1
+    assert late in [each.event for each in await plane.events(0, 10)]
+
+
+async def test_an_agent_that_was_followed_is_fenced_off(plane: ControlPlane) -> None:
+    await plane.sync(report(READY, agent="a1"), 0)
+    await plane.sync(report(READY, agent="a2"), 0)
+    with pytest.raises(Conflict) as refused:
+        await plane.sync(report(agent="a1", sequence=9), 0)
+    assert refused.value.reason == "agent_fenced"
+
+
+async def test_a_control_plane_that_starts_again_knows_what_it_knew(store: SqliteStore, plane: ControlPlane) -> None:
+    await plane.deploy("tiny", CHANGE)
+    await plane.create_key("crm")
+    await plane.sync(report(READY), 0)
+    before = await plane.routes(-1, 0)
+    plane.close()
+    again = await ControlPlane.open(store)
+    after = await again.routes(before.revision, 60)
+    assert after.revision > before.revision
+    assert (after.routes, after.keys, after.pepper) == (before.routes, before.keys, before.pepper)
+    assert again.clusters()[0].seen is None
+    kinds = [each.event.kind for each in await again.events(0, 10)]
+    assert kinds == ["deployed", "key created"]
+    await again.deploy("tiny", Change("tiny-model", 1))
+    assert len(await again.events(0, 10)) == 3
+    again.close()
+    assert (await again.routes(after.revision + 1, 60)).routes == before.routes

@@ -1,0 +1,119 @@
+"""The store: what was written is there after a restart, whole; the shape moves forward only."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from colonnade.fleet.migrations import STEPS, migrate
+from colonnade.fleet.sqlite import SqliteStore
+from colonnade.wire.errors import SetupError
+from colonnade.wire.routes import Deployment, Happening, KeyRecord, Observed, ReplicaStatus
+
+
+def happening(number: int, source: str = "control-1") -> Happening:
+    return Happening(source, number, 12.5, "deployed", "tiny", f"reason {number}")
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = await SqliteStore.open(tmp_path / "state.db")
+    yield opened
+    await opened.close()
+
+
+async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "state.db")
+    deployment = Deployment("tiny", "tiny-model", 2, 3, {"threads": "2"})
+    key = KeyRecord("crm", "ab" * 32, "acme", 77)
+    status = ReplicaStatus("tiny-0", "tiny", "e1", "ready", url="http://x", facts={"log": "l", "n": 1})
+    observed = Observed("local", 4, (status,), "agent1", 9, (happening(1, "local/agent1"),))
+    assert await store.begin() == 1
+    await store.put_deployment(deployment, happening(1))
+    await store.add_key(key, happening(2))
+    await store.keep_observed(observed)
+    assert await store.setting("pepper", "first") == "first"
+    await store.close()
+    store = await SqliteStore.open(tmp_path / "state.db")
+    assert await store.begin() == 2
+    assert await store.deployments() == (deployment,)
+    assert await store.keys() == (key,)
+    (kept,) = await store.observed()
+    assert (kept.replicas, kept.agent, kept.events) == ((status,), "agent1", ())
+    assert await store.setting("pepper", "second") == "first"
+    assert [each.event.source for each in await store.events(0, 10)] == ["control-1", "control-1", "local/agent1"]
+    await store.close()
+    assert (tmp_path / "state.db").stat().st_mode & 0o077 == 0
+
+
+async def test_changes_and_their_events(store: SqliteStore) -> None:
+    await store.put_deployment(Deployment("tiny", "m"), happening(1))
+    await store.put_deployment(Deployment("tiny", "m", 5, 2), happening(2))
+    assert [each.replicas for each in await store.deployments()] == [5]
+    await store.remove_deployment("tiny", happening(3))
+    assert await store.deployments() == ()
+    assert [(each.id, each.event.reason) for each in await store.events(0, 2)] == [(2, "reason 2"), (3, "reason 3")]
+    assert [each.id for each in await store.events(1, 1)] == [2]
+    await store.keep_setting("port", "1")
+    assert await store.setting("port", "0") == "1"
+
+
+async def test_an_event_told_twice_is_written_once(store: SqliteStore) -> None:
+    observed = Observed("local", 0, (), "a", 1, (happening(1, "local/a"), happening(2, "local/a")))
+    await store.keep_observed(observed)
+    await store.keep_observed(observed)
+    assert len(await store.events(0, 10)) == 2
+    await store.forget_cluster("local", happening(9))
+    assert await store.observed() == ()
+
+
+async def test_a_revoked_keys_name_is_free_again(store: SqliteStore) -> None:
+    await store.add_key(KeyRecord("crm", "d1", "crm"), happening(1))
+    with pytest.raises(sqlite3.IntegrityError):
+        await store.add_key(KeyRecord("crm", "d2", "crm"), happening(2))
+    await store.revoke_key("crm", happening(3))
+    await store.add_key(KeyRecord("crm", "d2", "crm"), happening(4))
+    assert [key.digest for key in await store.keys()] == ["d2"]
+    assert [each.event.number for each in await store.events(0, 10)] == [1, 3, 4]  # 2 went with what it told of
+
+
+@pytest.mark.parametrize("version", range(1, len(STEPS)))
+async def test_a_database_of_each_former_version_moves_forward(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "state.db"
+    old = sqlite3.connect(path)
+    migrate(old, STEPS[:version])
+    old.execute("INSERT INTO deployments VALUES ('tiny', 1, ?)", (b'{"name":"tiny","model":"m"}',))
+    old.execute("INSERT INTO meta VALUES ('pepper', 'ab')")
+    old.commit()
+    old.close()
+    store = await SqliteStore.open(path)
+    assert await store.deployments() == (Deployment("tiny", "m"),)
+    assert await store.setting("pepper", "new") == "ab"
+    await store.keep_observed(Observed("local", 0, ()))
+    assert len(await store.observed()) == 1
+    await store.close()
+
+
+async def test_a_later_releases_database_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    later = sqlite3.connect(path)
+    later.execute(f"PRAGMA user_version = {len(STEPS) + 1}")
+    later.close()
+    with pytest.raises(SetupError, match="version") as refused:
+        await SqliteStore.open(path)
+    assert "--home" in refused.value.hint
+
+
+def test_a_step_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    connection = sqlite3.connect(path)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, (STEPS[0], "CREATE TABLE half (x TEXT); CREATE TABEL typo;"))
+    connection.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
+    connection.close()
