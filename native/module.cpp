@@ -1,6 +1,124 @@
-// The Python face of the native kernels: one binding a kernel, no logic.
+// The Python face of the native kernels: checks of shape and range, no arithmetic.
 #include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "choose.h"
+#include "kernels.h"
+#include "matrix.h"
+#include "probe.h"
+#include "program.h"
 
 namespace nb = nanobind;
+using namespace nb::literals;
 
-NB_MODULE(_native, m) { m.doc() = "Native CPU kernels of colonnade."; }
+namespace colonnade {
+
+namespace {
+
+template <class Type, int kDimensions>
+using Array = nb::ndarray<Type, nb::ndim<kDimensions>, nb::c_contig, nb::device::cpu>;
+
+void require(bool good, const char* what) {
+    if (!good) throw std::invalid_argument(what);
+}
+
+const Kernels& kernels_named(const std::string& name) {
+    if (name == "portable") return *portable_kernels();
+    require(name == "avx2" && avx2_kernels(), "kernels are portable, or avx2 where the processor has it");
+    return *avx2_kernels();
+}
+
+int64_t size(const Array<const int32_t, 1>& array) { return static_cast<int64_t>(array.shape(0)); }
+
+std::shared_ptr<Program> make_program(const std::string& kernels, int threads, int64_t layers, int64_t heads,
+                                      int64_t kv_heads, int64_t head_dim, int64_t pages, Array<const float, 2> cosines,
+                                      Array<const float, 2> sines) {
+    require(head_dim % 2 == 0 && head_dim <= kMostHeadDim, "head_dim is even and at most 256");
+    require(heads % kv_heads == 0 && threads > 0, "heads is a multiple of kv_heads; at least one thread");
+    require(cosines.shape(0) == sines.shape(0) && cosines.shape(1) == sines.shape(1) &&
+                static_cast<int64_t>(cosines.shape(1)) == head_dim / 2,
+            "cosines and sines are [positions, head_dim / 2]");
+    const Geometry geometry = {layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0))};
+    return std::make_shared<Program>(kernels_named(kernels), threads, geometry, cosines.data(), sines.data());
+}
+
+void put(Matrix& matrix, int64_t first, Array<const float, 2> rows) {
+    const int64_t count = static_cast<int64_t>(rows.shape(0));
+    require(first >= 0 && first + count <= matrix.rows && static_cast<int64_t>(rows.shape(1)) == matrix.columns,
+            "the rows do not fit the matrix");
+    matrix.put(first, count, rows.data());
+}
+
+void put_bias(Matrix& matrix, int64_t first, Array<const float, 1> values) {
+    const int64_t count = static_cast<int64_t>(values.shape(0));
+    require(first >= 0 && first + count <= matrix.rows && matrix.view().bias, "the bias does not fit the matrix");
+    matrix.put_bias(first, count, values.data());
+}
+
+int64_t choose_token(Array<const float, 1> logits, double temperature, int64_t top_k, double top_p, double min_p,
+                     double number) {
+    require(logits.shape(0) > 0 && temperature > 0.0, "at least one logit, and a temperature above 0");
+    nb::gil_scoped_release released;
+    return choose(logits.data(), static_cast<int64_t>(logits.shape(0)), {temperature, top_k, top_p, min_p}, number);
+}
+
+void run(Program& program, Array<const int32_t, 1> tokens, Array<const int32_t, 1> slots,
+         Array<const int32_t, 1> positions, Array<const int32_t, 2> pages, Array<const int32_t, 1> sampled,
+         Array<float, 2> out) {
+    require(size(tokens) == size(slots) && size(tokens) == size(positions), "tokens, slots, positions: one length");
+    require(size(sampled) == static_cast<int64_t>(out.shape(0)) &&
+                program.result_width() == static_cast<int64_t>(out.shape(1)),
+            "out is [sampled, width of the result]");
+    const Batch batch = {tokens.data(), slots.data(),   positions.data(), size(tokens), pages.data(),
+                         static_cast<int64_t>(pages.shape(1)), sampled.data(), size(sampled)};
+    require(program.accepts(batch, static_cast<int64_t>(pages.shape(0))), "a token, slot, position, page or row is out of range");
+    nb::gil_scoped_release released;
+    program.run(batch, out.data());
+}
+
+}  // namespace
+
+NB_MODULE(_native, m) {
+    m.doc() = "Native CPU kernels of colonnade.";
+    m.def("has_avx2", [] { return avx2_kernels() != nullptr; }, "Whether the AVX2 kernels are built and can run here.");
+    m.def("probe_bandwidth", &probe_bandwidth, "megabytes"_a, "threads"_a, "streams"_a = 4,
+          nb::call_guard<nb::gil_scoped_release>(), "Bytes read a second by all threads together; the best of three.");
+    m.def("probe_flops", &probe_flops, "threads"_a, nb::call_guard<nb::gil_scoped_release>(),
+          "Floating-point operations a second (float32); the best of three.");
+
+    m.def("choose", &choose_token, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "number"_a,
+          "The token at `number` in [0, 1) of the filtered distribution.");
+
+    nb::class_<Matrix>(m, "Matrix")
+        .def(nb::init<int64_t, int64_t, bool>(), "rows"_a, "columns"_a, "bias"_a)
+        .def("put", &put, "first"_a, "rows"_a)
+        .def("put_bias", &put_bias, "first"_a, "values"_a)
+        .def_prop_ro("rows", [](const Matrix& it) { return it.rows; })
+        .def_prop_ro("columns", [](const Matrix& it) { return it.columns; });
+
+    nb::class_<Vector>(m, "Vector").def("__init__", [](Vector* self, Array<const float, 1> values) {
+        new (self) Vector(static_cast<int64_t>(values.shape(0)), values.data());
+    });
+
+    nb::class_<Program>(m, "Program")
+        .def(nb::new_(&make_program), "kernels"_a, "threads"_a, "layers"_a, "heads"_a, "kv_heads"_a, "head_dim"_a,
+             "pages"_a, "cosines"_a, "sines"_a)
+        .def("buffer", &Program::buffer, "width"_a)
+        .def("embed", &Program::embed, "table"_a, "out"_a)
+        .def("rms_norm", &Program::rms_norm, "x"_a, "weight"_a, "epsilon"_a, "out"_a, "few"_a)
+        .def("linear", &Program::linear, "x"_a, "matrix"_a, "residual"_a, "out"_a, "few"_a)
+        .def("rope_store", &Program::rope_store, "qkv"_a, "layer"_a, "out"_a)
+        .def("attend", &Program::attend, "q"_a, "layer"_a, "out"_a)
+        .def("swiglu", &Program::swiglu, "gate_up"_a, "out"_a, "few"_a)
+        .def("sampled", &Program::sampled, "x"_a, "out"_a)
+        .def("result", &Program::result, "x"_a)
+        .def("run", &run, "tokens"_a, "slots"_a, "positions"_a, "pages"_a, "sampled"_a, "out"_a);
+}
+
+}  // namespace colonnade

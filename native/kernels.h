@@ -1,0 +1,80 @@
+// The stages of a forward pass over row-major float32 buffers, as a table of functions: one table an instruction set.
+//
+// Every kernel computes each output by one fixed order of operations that depends on nothing but the output's own inputs:
+// not on how many rows come with it, nor on how the work is cut. So a token's result has the same bits in any batch,
+// chunk and thread count.
+#pragma once
+
+#include <cstdint>
+
+namespace colonnade {
+
+constexpr int kPanel = 16;     // Rows of a weight that lie interleaved.
+constexpr int kTile = 64;      // Keys of an attention tile; tiles begin at multiples of it.
+constexpr int kMostHeadDim = 256;
+constexpr int kQueryRows = 32;  // Most query rows (tokens x heads of a group) that share one pass over the keys.
+
+// Rows of a buffer lie `stride` floats apart; columns from the width up to the stride are zero, and stay so.
+struct Rows {
+    float* data;
+    int64_t stride;
+    float* row(int64_t i) const { return data + i * stride; }
+};
+
+// A weight [rows, columns], zero-padded to whole panels: panel p holds rows 16 p to 16 p + 15, column by column.
+struct Panels {
+    const float* data;
+    const float* bias;  // Padded like the rows; null for none.
+    int64_t columns;
+};
+
+// The keys or values of one layer: [kv head][page][dimension], the dimension padded to a multiple of 8.
+struct Cache {
+    float* data;
+    int64_t pages;
+    int64_t stride;
+    float* at(int64_t head, int64_t page) const { return data + (head * pages + page) * stride; }
+};
+
+// Consecutive tokens of one slot, for query heads that share one kv head; tokens x heads is at most kQueryRows.
+struct AttendTask {
+    Rows queries;  // The first token's row.
+    Rows out;
+    int64_t tokens;
+    int64_t first_position;
+    const int32_t* pages;  // Of the slot, by position.
+    Cache keys;
+    Cache values;
+    int64_t kv_head;
+    int64_t first_head;
+    int64_t heads;
+    int64_t head_dim;
+};
+
+struct Kernels {
+    const char* name;
+    // out[t, n] = sum over k of x[t, k] w[n, k], then + bias[n], then + residual[t, n], for the panels [begin, end).
+    void (*linear)(Rows x, Panels w, const Rows* residual, Rows out, int64_t tokens, int64_t begin, int64_t end);
+    void (*attend)(const AttendTask& task);
+    void (*rms_norm)(const float* x, const float* weight, float epsilon, int64_t width, float* out);
+    void (*swiglu)(const float* gate, const float* up, int64_t width, float* out);
+    // Turns `heads` heads of `dim` by the angle of one position: the halves of a head are the two coordinates.
+    void (*rope)(const float* x, const float* cosines, const float* sines, int64_t heads, int64_t dim, float* out,
+                 int64_t out_stride);
+};
+
+const Kernels* portable_kernels();
+const Kernels* avx2_kernels();  // Null where this build or this processor has no AVX2, FMA and F16C.
+
+// What the machine can do at most, for benchmarks. The results are there so that the work is not left out.
+struct Probes {
+    float (*read)(const float* data, int64_t size, int streams);  // Sums `size` floats, read in `streams` places at once.
+    float (*compute)(int64_t rounds);                             // `kRoundFlops` floating-point operations a round.
+};
+constexpr int kRoundFlops = 12 * 8 * 2;
+const Probes* portable_probes();
+const Probes* avx2_probes();
+
+bool cpu_has_avx2();
+
+}  // namespace colonnade

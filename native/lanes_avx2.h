@@ -1,0 +1,52 @@
+// Eight floats in one AVX2 register. Include only from *_avx2.cpp.
+#pragma once
+
+#include <immintrin.h>
+
+namespace colonnade {
+
+struct Avx2Lanes {
+    static constexpr int kWidth = 8;
+    __m256 v;
+
+    static Avx2Lanes set(float x) { return {_mm256_set1_ps(x)}; }
+    static Avx2Lanes zero() { return {_mm256_setzero_ps()}; }
+    static Avx2Lanes load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+    void store(float* p) const { _mm256_storeu_ps(p, v); }
+    static Avx2Lanes fma(Avx2Lanes a, Avx2Lanes b, Avx2Lanes c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+    static Avx2Lanes add(Avx2Lanes a, Avx2Lanes b) { return {_mm256_add_ps(a.v, b.v)}; }
+    static Avx2Lanes sub(Avx2Lanes a, Avx2Lanes b) { return {_mm256_sub_ps(a.v, b.v)}; }
+    static Avx2Lanes mul(Avx2Lanes a, Avx2Lanes b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    static Avx2Lanes div(Avx2Lanes a, Avx2Lanes b) { return {_mm256_div_ps(a.v, b.v)}; }
+    // Where one is NaN: b.
+    static Avx2Lanes max(Avx2Lanes a, Avx2Lanes b) { return {_mm256_max_ps(a.v, b.v)}; }
+    static Avx2Lanes min(Avx2Lanes a, Avx2Lanes b) { return {_mm256_min_ps(a.v, b.v)}; }
+    // x where x >= limit (or NaN), else 0; lane by lane, judged by `by`.
+    static Avx2Lanes zero_below(Avx2Lanes x, Avx2Lanes by, float limit) {
+        return {_mm256_andnot_ps(_mm256_cmp_ps(by.v, _mm256_set1_ps(limit), _CMP_LT_OQ), x.v)};
+    }
+    // 2 to the power of n, for lanes that hold whole numbers in [-126, 127].
+    static Avx2Lanes power_of_two(Avx2Lanes n) {
+        __m256i biased = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
+        return {_mm256_castsi256_ps(_mm256_slli_epi32(biased, 23))};
+    }
+    float sum() const {
+        __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+        __m128 two = _mm_hadd_ps(four, four);
+        return _mm_cvtss_f32(_mm_hadd_ps(two, two));
+    }
+    float largest() const {
+        __m128 four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+        __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+        return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+    }
+    // Lane i of the result: the sum of rows[i].
+    static Avx2Lanes sums(const Avx2Lanes* rows) {
+        __m256 a = _mm256_hadd_ps(_mm256_hadd_ps(rows[0].v, rows[1].v), _mm256_hadd_ps(rows[2].v, rows[3].v));
+        __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(rows[4].v, rows[5].v), _mm256_hadd_ps(rows[6].v, rows[7].v));
+        return {_mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31))};
+    }
+};
+
+}  // namespace colonnade

@@ -1,0 +1,91 @@
+// Eight floats in plain C++: the compiler makes of them what the machine has.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace colonnade {
+
+struct PortableLanes {
+    static constexpr int kWidth = 8;
+    float v[8];
+
+    static PortableLanes set(float x) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) r.v[i] = x;
+        return r;
+    }
+    static PortableLanes zero() { return set(0.0f); }
+    static PortableLanes load(const float* p) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) r.v[i] = p[i];
+        return r;
+    }
+    static void prefetch(const float* p) {
+#if defined(__GNUC__)
+        __builtin_prefetch(p);
+#endif
+    }
+    void store(float* p) const {
+        for (int i = 0; i < 8; i++) p[i] = v[i];
+    }
+    static PortableLanes fma(PortableLanes a, PortableLanes b, PortableLanes c) {
+        for (int i = 0; i < 8; i++) c.v[i] += a.v[i] * b.v[i];
+        return c;
+    }
+    static PortableLanes add(PortableLanes a, PortableLanes b) {
+        for (int i = 0; i < 8; i++) a.v[i] += b.v[i];
+        return a;
+    }
+    static PortableLanes sub(PortableLanes a, PortableLanes b) {
+        for (int i = 0; i < 8; i++) a.v[i] -= b.v[i];
+        return a;
+    }
+    static PortableLanes mul(PortableLanes a, PortableLanes b) {
+        for (int i = 0; i < 8; i++) a.v[i] *= b.v[i];
+        return a;
+    }
+    static PortableLanes div(PortableLanes a, PortableLanes b) {
+        for (int i = 0; i < 8; i++) a.v[i] /= b.v[i];
+        return a;
+    }
+    // Where one is NaN: b.
+    static PortableLanes max(PortableLanes a, PortableLanes b) {
+        for (int i = 0; i < 8; i++) a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i];
+        return a;
+    }
+    static PortableLanes min(PortableLanes a, PortableLanes b) {
+        for (int i = 0; i < 8; i++) a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i];
+        return a;
+    }
+    // x where x >= limit (or NaN), else 0; lane by lane, judged by `by`.
+    static PortableLanes zero_below(PortableLanes x, PortableLanes by, float limit) {
+        for (int i = 0; i < 8; i++) x.v[i] = by.v[i] < limit ? 0.0f : x.v[i];
+        return x;
+    }
+    // 2 to the power of n, for lanes that hold whole numbers in [-126, 127].
+    static PortableLanes power_of_two(PortableLanes n) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) {
+            const float whole = n.v[i] == n.v[i] ? n.v[i] : 0.0f;  // A NaN has no integer.
+            const int32_t bits = (static_cast<int32_t>(whole) + 127) << 23;
+            std::memcpy(&r.v[i], &bits, 4);
+        }
+        return r;
+    }
+    float sum() const { return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7])); }
+    float largest() const {
+        float m = v[0];
+        for (int i = 1; i < 8; i++) m = m > v[i] ? m : v[i];
+        return m;
+    }
+    // Lane i of the result: the sum of rows[i].
+    static PortableLanes sums(const PortableLanes* rows) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) r.v[i] = rows[i].sum();
+        return r;
+    }
+};
+
+}  // namespace colonnade

@@ -1,0 +1,153 @@
+// Matrix product over interleaved panels. One accumulator an output, over the columns in rising order.
+#pragma once
+
+#include "kernels.h"
+
+namespace colonnade {
+
+// Columns that a pass over many rows keeps in the first-level cache. The accumulators rest in `out` between passes,
+// in float32 as in the registers, so the cut leaves no trace in the result.
+constexpr int64_t kBlock = 256;
+constexpr int64_t kMostRows = 6;
+constexpr int64_t kAhead = 32 * kPanel;  // Floats between what is used and what is fetched.
+
+// The sums under way, one register pair a row and panel. Nested structs rather than arrays: the compiler keeps their
+// members in registers, whatever the loop around them does.
+template <class L, int kRows>
+struct RowSums {
+    L low, high;
+    RowSums<L, kRows - 1> next;
+
+    void zero() { low = high = L::zero(), next.zero(); }
+    void load(const float* from, int64_t stride) {
+        low = L::load(from), high = L::load(from + 8);
+        next.load(from + stride, stride);
+    }
+    void store(float* to, int64_t stride) const {
+        low.store(to), high.store(to + 8);
+        next.store(to + stride, stride);
+    }
+    void step(const float* x, int64_t stride, L weight_low, L weight_high) {
+        const L in = L::set(*x);
+        low = L::fma(in, weight_low, low);
+        high = L::fma(in, weight_high, high);
+        next.step(x + stride, stride, weight_low, weight_high);
+    }
+};
+
+template <class L>
+struct RowSums<L, 0> {
+    void zero() {}
+    void load(const float*, int64_t) {}
+    void store(float*, int64_t) const {}
+    void step(const float*, int64_t, L, L) {}
+};
+
+template <class L, int kRows, int kPanels>
+struct TileSums {
+    RowSums<L, kRows> panel;
+    TileSums<L, kRows, kPanels - 1> next;
+
+    void zero() { panel.zero(), next.zero(); }
+    void load(const float* from, int64_t stride) { panel.load(from, stride), next.load(from + kPanel, stride); }
+    void store(float* to, int64_t stride) const { panel.store(to, stride), next.store(to + kPanel, stride); }
+    void step(const float* x, int64_t x_stride, const float* w, int64_t panel_stride) {
+        L::prefetch(w + kAhead);
+        panel.step(x, x_stride, L::load(w), L::load(w + 8));
+        next.step(x, x_stride, w + panel_stride, panel_stride);
+    }
+};
+
+template <class L, int kRows>
+struct TileSums<L, kRows, 0> {
+    void zero() {}
+    void load(const float*, int64_t) {}
+    void store(float*, int64_t) const {}
+    void step(const float*, int64_t, const float*, int64_t) {}
+};
+
+template <class L, int kRows, int kPanels>
+void linear_tile(const float* x, int64_t x_stride, const float* w, int64_t panel_stride, int64_t columns, float* out,
+                 int64_t out_stride, bool fresh) {
+    TileSums<L, kRows, kPanels> sums;
+    if (fresh)
+        sums.zero();
+    else
+        sums.load(out, out_stride);
+    for (int64_t k = 0; k < columns; k++) sums.step(x + k, x_stride, w + k * kPanel, panel_stride);
+    sums.store(out, out_stride);
+}
+
+template <class L, int kPanels>
+void linear_rows(int64_t rows, const float* x, int64_t x_stride, const float* w, int64_t panel_stride, int64_t columns,
+                 float* out, int64_t out_stride, bool fresh) {
+    switch (rows) {
+        case 1: return linear_tile<L, 1, kPanels>(x, x_stride, w, panel_stride, columns, out, out_stride, fresh);
+        case 2: return linear_tile<L, 2, kPanels>(x, x_stride, w, panel_stride, columns, out, out_stride, fresh);
+        case 3: return linear_tile<L, 3, kPanels>(x, x_stride, w, panel_stride, columns, out, out_stride, fresh);
+        case 4: return linear_tile<L, 4, kPanels>(x, x_stride, w, panel_stride, columns, out, out_stride, fresh);
+        case 5: return linear_tile<L, 5, kPanels>(x, x_stride, w, panel_stride, columns, out, out_stride, fresh);
+        default: return linear_tile<L, 6, kPanels>(x, x_stride, w, panel_stride, columns, out, out_stride, fresh);
+    }
+}
+
+template <class L>
+void linear_finish(const float* bias, const Rows* residual, Rows out, int64_t tokens, int64_t first, int64_t last) {
+    for (int64_t t = 0; t < tokens; t++)
+        for (int64_t n = first; n < last; n += 8) {
+            L y = L::load(out.row(t) + n);
+            if (bias) y = L::add(y, L::load(bias + n));
+            if (residual) y = L::add(L::load(residual->row(t) + n), y);
+            y.store(out.row(t) + n);
+        }
+}
+
+// Few rows: several panels at once, so that enough sums are under way to hide the latency of one.
+template <class L>
+void linear_few(Rows x, Panels w, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+    const int64_t stride = w.columns * kPanel;
+    const int64_t together = tokens == 1 ? 4 : tokens == 2 ? 3 : tokens == 3 ? 2 : 1;
+    int64_t p = begin;
+    for (; p + together <= end; p += together) {
+        const float* at = w.data + p * stride;
+        float* to = out.data + p * kPanel;
+        if (tokens == 1)
+            linear_tile<L, 1, 4>(x.data, x.stride, at, stride, w.columns, to, out.stride, true);
+        else if (tokens == 2)
+            linear_tile<L, 2, 3>(x.data, x.stride, at, stride, w.columns, to, out.stride, true);
+        else if (tokens == 3)
+            linear_tile<L, 3, 2>(x.data, x.stride, at, stride, w.columns, to, out.stride, true);
+        else
+            linear_rows<L, 1>(tokens, x.data, x.stride, at, stride, w.columns, to, out.stride, true);
+    }
+    for (; p < end; p++)
+        linear_rows<L, 1>(tokens, x.data, x.stride, w.data + p * stride, stride, w.columns, out.data + p * kPanel,
+                          out.stride, true);
+}
+
+// Many rows: a block of a panel stays in the cache while groups of nearly equal size pass over it.
+template <class L>
+void linear_many(Rows x, Panels w, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+    const int64_t stride = w.columns * kPanel;
+    const int64_t groups = (tokens + kMostRows - 1) / kMostRows;
+    for (int64_t p = begin; p < end; p++)
+        for (int64_t k = 0; k < w.columns; k += kBlock) {
+            const int64_t columns = w.columns - k < kBlock ? w.columns - k : kBlock;
+            for (int64_t g = 0; g < groups; g++) {
+                const int64_t first = tokens * g / groups, last = tokens * (g + 1) / groups;
+                linear_rows<L, 1>(last - first, x.row(first) + k, x.stride, w.data + p * stride + k * kPanel, stride,
+                                  columns, out.row(first) + p * kPanel, out.stride, k == 0);
+            }
+        }
+}
+
+template <class L>
+void linear(Rows x, Panels w, const Rows* residual, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+    if (tokens <= kMostRows)
+        linear_few<L>(x, w, out, tokens, begin, end);
+    else
+        linear_many<L>(x, w, out, tokens, begin, end);
+    if (w.bias || residual) linear_finish<L>(w.bias, residual, out, tokens, begin * kPanel, end * kPanel);
+}
+
+}  // namespace colonnade

@@ -1,0 +1,100 @@
+// A forward pass as a tape of stages, recorded once and replayed each step.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "kernels.h"
+#include "matrix.h"
+#include "pool.h"
+
+namespace colonnade {
+
+struct Geometry {
+    int64_t layers;
+    int64_t heads;
+    int64_t kv_heads;
+    int64_t head_dim;
+    int64_t pages;
+    int64_t positions;  // Rows of the tables of angles.
+};
+
+// One step's tokens, grouped by slot, positions rising by one within a slot.
+struct Batch {
+    const int32_t* tokens;
+    const int32_t* slots;
+    const int32_t* positions;
+    int64_t count;
+    const int32_t* pages;  // [slots, page_stride]
+    int64_t page_stride;
+    const int32_t* sampled;
+    int64_t sampled_count;
+};
+
+class Program {
+public:
+    Program(const Kernels& kernels, int threads, Geometry geometry, const float* cosines, const float* sines);
+
+    // Declares a buffer of `width` floats a row. Stages name buffers by the numbers given here. A buffer has one width for
+    // good, so that the padding of its rows stays zero.
+    int buffer(int64_t width);
+
+    // Recording. `few`: the buffers hold the sampled rows only.
+    void embed(MatrixPtr table, int out);
+    void rms_norm(int x, VectorPtr weight, float epsilon, int out, bool few);
+    void linear(int x, MatrixPtr matrix, int residual, int out, bool few);
+    void rope_store(int qkv, int64_t layer, int out);
+    void attend(int q, int64_t layer, int out);
+    void swiglu(int gate_up, int out, bool few);
+    void sampled(int x, int out);
+    void result(int x);
+
+    int64_t result_width() const { return buffers_[static_cast<size_t>(result_)].width; }
+    int threads() const { return pool_.threads(); }
+
+    // Whether every token, slot, position, new page and row of a batch is within its range.
+    bool accepts(const Batch& batch, int64_t slots) const;
+
+    // Writes [sampled_count, result_width] to `out`. Not for two threads at once.
+    void run(const Batch& batch, float* out);
+
+private:
+    struct Buffer {
+        int64_t width;
+        Memory memory;
+    };
+    // Tokens of one slot that attend together.
+    struct Run {
+        int64_t first;
+        int64_t count;
+    };
+    using Stage = std::function<void(const Batch&)>;
+
+    Rows rows(int buffer) const;
+    void reserve(int64_t tokens);
+    void cut_runs(const Batch& batch);
+    Cache cache(const Memory& memory, int64_t layer) const;
+    void attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t item) const;
+    template <class Work>
+    void each_row(int64_t rows, int64_t width, const Work& work);
+
+    const Kernels& kernels_;
+    const Geometry geometry_;
+    int64_t vocabulary_ = INT32_MAX;  // Rows of the smallest table that tokens are looked up in.
+    const int64_t group_;       // Query heads of a kv head
+    const int64_t part_heads_;  // of which so many attend together,
+    const int64_t parts_;       // in so many parts.
+    const int64_t cache_stride_;
+    Vector cosines_;
+    Vector sines_;
+    Memory keys_;
+    Memory values_;
+    std::vector<Buffer> buffers_;
+    std::vector<Stage> stages_;
+    std::vector<Run> runs_;
+    int64_t reserved_ = 0;
+    int result_ = -1;
+    Pool pool_;
+};
+
+}  // namespace colonnade

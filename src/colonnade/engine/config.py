@@ -1,0 +1,33 @@
+"""What one engine is told to do: its settings, and the scheduler's limits that follow once the weights are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from colonnade.engine.limits import Limits
+from colonnade.wire.settings import EngineSettings, ReplicaSettings
+
+
+@dataclass(frozen=True)
+class EngineConfig(EngineSettings):
+    """`EngineSettings` (all its fields, by the same names) and what the replica's settings add."""
+
+    max_waiting: int = ReplicaSettings.max_waiting
+
+    @classmethod
+    def of(cls, engine: EngineSettings, replica: ReplicaSettings) -> EngineConfig:
+        values = {each.name: getattr(engine, each.name) for each in fields(EngineSettings)}
+        return cls(**values, max_waiting=replica.max_waiting)
+
+    def limits(self, *, pages: int, max_context: int, vocab_size: int) -> Limits:
+        """`pages`, `max_context` and `vocab_size` as the loaded model has them."""
+        return Limits(
+            pages=pages,
+            max_context=max_context,
+            vocab_size=vocab_size,
+            max_running=self.max_running,
+            max_waiting=self.max_waiting,
+            step_tokens=self.step_tokens,
+            prefill_chunk=self.prefill_chunk,
+            prefix_cache=self.prefix_cache,
+        )

@@ -1,0 +1,156 @@
+"""The native kernels: a model's forward pass is recorded once as a tape, and replayed in one call a step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from colonnade.engine.kernels import _native
+from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Value
+
+
+class NativeKernels:
+    """C++ for the CPU: AVX2 where the processor has it, else portable. `instructions` asks for one of the two."""
+
+    version = 1
+    batch_invariant = True
+    device = "cpu"
+    choose = staticmethod(_native.choose)
+
+    def __init__(self, threads: int | None = None, instructions: str = "") -> None:
+        self._instructions = instructions or ("avx2" if _native.has_avx2() else "portable")
+        self.name = f"native-{self._instructions}"
+        self.threads = threads or _cores()
+
+    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> _native.Matrix:
+        matrix = _native.Matrix(sum(len(part) for part in parts_NK), parts_NK[0].shape[1], biases_N is not None)
+        first = 0
+        for index, part in enumerate(parts_NK):
+            matrix.put(first, np.ascontiguousarray(part))
+            if biases_N is not None:
+                matrix.put_bias(first, np.ascontiguousarray(biases_N[index]))
+            first += len(part)
+        return matrix
+
+    def vector(self, values: Floats) -> _Weight:
+        return _Weight(_native.Vector(np.ascontiguousarray(values)), len(values))
+
+    def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> NativeProgram:
+        return NativeProgram(forward, geometry, self._instructions, self.threads)
+
+
+def _cores() -> int:
+    """Those this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Weight:
+    vector: _native.Vector
+    size: int
+
+
+class NativeProgram:
+    def __init__(self, forward: Callable[[Ops], Value], geometry: Geometry, instructions: str, threads: int) -> None:
+        self._program = _native.Program(
+            instructions,
+            threads,
+            geometry.layers,
+            geometry.heads,
+            geometry.kv_heads,
+            geometry.head_dim,
+            geometry.pages,
+            np.ascontiguousarray(geometry.cosines),
+            np.ascontiguousarray(geometry.sines),
+        )
+        tape = _Tape(geometry)
+        result = forward(tape)
+        assert result.few, "a forward pass ends with the sampled rows"
+        tape.record(self._program, result)
+        self._width = result.width
+
+    def run(self, batch: Batch) -> Floats:
+        logits_SV = np.empty((len(batch.sampled), self._width), dtype=np.float32)
+        self._program.run(batch.tokens, batch.slots, batch.positions, batch.pages, batch.sampled, logits_SV)
+        return logits_SV
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Slab:
+    """Stands for the activations of one stage; `few`: of the sampled rows only."""
+
+    width: int
+    few: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    name: str
+    out: _Slab
+    inputs: dict[str, _Slab]
+    others: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Tape:
+    """`Ops` that takes note of each stage."""
+
+    geometry: Geometry
+    stages: list[_Stage] = field(default_factory=list)
+
+    def embed(self, table: _native.Matrix) -> _Slab:
+        return self._note("embed", _Slab(table.columns, False), table=table)
+
+    def rms_norm(self, x: _Slab, weight_D: _Weight, epsilon: float) -> _Slab:
+        assert x.width == weight_D.size
+        return self._note("rms_norm", _Slab(x.width, x.few), x=x, weight=weight_D.vector, epsilon=epsilon, few=x.few)
+
+    def linear(self, x: _Slab, matrix: _native.Matrix, residual: _Slab | None = None) -> _Slab:
+        assert x.width == matrix.columns
+        assert residual is None or (residual.width, residual.few) == (matrix.rows, x.few)
+        added = -1 if residual is None else residual
+        return self._note("linear", _Slab(matrix.rows, x.few), x=x, matrix=matrix, residual=added, few=x.few)
+
+    def rope_store(self, qkv: _Slab, layer: int) -> _Slab:
+        shape = self.geometry
+        assert qkv.width == (shape.heads + 2 * shape.kv_heads) * shape.head_dim
+        assert not qkv.few
+        return self._note("rope_store", _Slab(shape.heads * shape.head_dim, False), qkv=qkv, layer=layer)
+
+    def attend(self, q: _Slab, layer: int) -> _Slab:
+        assert not q.few
+        return self._note("attend", _Slab(q.width, False), q=q, layer=layer)
+
+    def swiglu(self, gate_up: _Slab) -> _Slab:
+        return self._note("swiglu", _Slab(gate_up.width // 2, gate_up.few), gate_up=gate_up, few=gate_up.few)
+
+    def sampled(self, x: _Slab) -> _Slab:
+        assert not x.few
+        return self._note("sampled", _Slab(x.width, True), x=x)
+
+    def _note(self, name: str, out: _Slab, **arguments: Any) -> _Slab:
+        inputs = {key: value for key, value in arguments.items() if isinstance(value, _Slab)}
+        others = {key: value for key, value in arguments.items() if not isinstance(value, _Slab)}
+        self.stages.append(_Stage(name, out, inputs, others))
+        return out
+
+    def record(self, program: _native.Program, result: _Slab) -> None:
+        """Gives each value a buffer, reused after its last use by values of the same width, and lays down the tape."""
+        last_use = {id(value): place for place, stage in enumerate(self.stages) for value in stage.inputs.values()}
+        buffers: dict[int, int] = {}
+        free: dict[int, list[int]] = {}
+        for place, stage in enumerate(self.stages):
+            kept = free.setdefault(stage.out.width, [])
+            buffers[id(stage.out)] = out = kept.pop() if kept else program.buffer(stage.out.width)
+            inputs = {key: buffers[id(value)] for key, value in stage.inputs.items()}
+            getattr(program, stage.name)(**inputs, **stage.others, out=out)
+            for value in {id(value): value for value in stage.inputs.values()}.values():
+                if last_use[id(value)] == place:
+                    free.setdefault(value.width, []).append(buffers[id(value)])
+        program.result(buffers[id(result)])

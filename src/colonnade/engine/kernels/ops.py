@@ -1,0 +1,126 @@
+"""What kernels do, as an interface with two sides: the models call `Ops`, the worker runs a `Program`.
+
+A model's forward pass is a straight-line function of `Ops`. The torch reference executes each call at once, on tensors.
+The native kernels call the function a single time, with values that only stand for buffers, record it as a tape, and
+replay the tape in one native call a step: no Python between two kernels.
+
+Shapes are named by suffix, upper case, one letter a dimension:
+
+    T tokens of the step    S tokens of the step that are sampled    D hidden size    V vocabulary
+    H query heads           K key-value heads                        C head dimension F feed-forward size
+    N rows of a matrix      P pages                                  L layers
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+
+Value = Any
+"""Activations, one row a token: a tensor in the reference, a buffer's name in a tape."""
+Matrix = Any
+"""A weight [N, K] in the form that these kernels want, with its bias."""
+Vector = Any
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """The KV cache, and the angles of the rotary embedding: cosines and sines [positions, C / 2]."""
+
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    pages: int
+    cosines: Floats
+    sines: Floats
+
+    @property
+    def token_bytes(self) -> int:
+        """Bytes of keys and values of one token."""
+        return 2 * 4 * self.layers * self.kv_heads * self.head_dim
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One step's tokens, grouped by slot, positions rising by one within a slot; int32, contiguous.
+
+    `tokens`, `slots` and `positions` are [T]; `pages` is the whole page table [slots, positions]: token t attends to
+    positions 0 to positions[t] of its slot; `sampled` [S] are the rows of T whose logits are wanted.
+    """
+
+    tokens: Ints
+    slots: Ints
+    positions: Ints
+    pages: Ints
+    sampled: Ints
+
+
+class Ops(Protocol):
+    """The stages of a forward pass. Each gives a new value and leaves its arguments as they were."""
+
+    def embed(self, table: Matrix) -> Value:
+        """[T, D]: the table's row of each token."""
+        ...
+
+    def rms_norm(self, x: Value, weight_D: Vector, epsilon: float) -> Value: ...
+
+    def linear(self, x: Value, matrix: Matrix, residual: Value = None) -> Value:
+        """x · matrixᵀ + bias (+ residual)."""
+        ...
+
+    def rope_store(self, qkv: Value, layer: int) -> Value:
+        """[T, (H + 2 K) C] -> queries [T, H C]. Turns queries and keys by their positions; stores keys and values."""
+        ...
+
+    def attend(self, q: Value, layer: int) -> Value:
+        """Causal attention over the stored pages of each token's slot, scaled by C ** -0.5; [T, H C]."""
+        ...
+
+    def swiglu(self, gate_up: Value) -> Value:
+        """[T, 2 F] -> [T, F]: silu(gate) * up."""
+        ...
+
+    def sampled(self, x: Value) -> Value:
+        """The sampled rows, [S, ...]."""
+        ...
+
+
+class Program(Protocol):
+    """A forward pass bound to weights and cache."""
+
+    def run(self, batch: Batch) -> Floats:
+        """Logits [S, V], contiguous; the memory is the caller's."""
+        ...
+
+
+class Kernels(Protocol):
+    """One implementation of all stages."""
+
+    name: str
+    version: int
+    """Goes into the fingerprint: raised when the same input may give other bits."""
+    threads: int
+    batch_invariant: bool
+    """A token's logits have the same bits whatever else is in the step, however it is cut, on any thread count."""
+
+    def choose(
+        self, logits_V: Floats, temperature: float, top_k: int, top_p: float, min_p: float, number: float
+    ) -> int:
+        """The draw of one token: the rule of `engine/sampler.py`."""
+        ...
+
+    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> Matrix:
+        """The parts, one below the other, as one matrix."""
+        ...
+
+    def vector(self, values: Floats) -> Vector: ...
+
+    def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> Program: ...

@@ -1,0 +1,135 @@
+"""Each stage in plain torch: the definition that the native kernels are tested against, and the path without them.
+
+The only module of the engine that imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Value
+from colonnade.engine.sampler import choose
+
+Matrix = tuple[Tensor, Tensor | None]
+
+
+class TorchKernels:
+    """Not batch invariant: the library under torch chooses its order of summation by the batch's shape."""
+
+    name = "torch"
+    version = 1
+    batch_invariant = False
+    choose = staticmethod(choose)
+
+    def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
+        self.device = torch.device(device)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.threads = torch.get_num_threads()
+
+    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> Matrix:
+        weight = torch.cat([self.vector(part) for part in parts_NK])
+        return weight, None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
+
+    def vector(self, values: Floats) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self.device)
+
+    def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> TorchProgram:
+        return TorchProgram(forward, geometry, self.device)
+
+
+class TorchProgram:
+    """Runs the forward function anew each step."""
+
+    def __init__(self, forward: Callable[[Ops], Value], geometry: Geometry, device: torch.device) -> None:
+        self._forward = forward
+        self._geometry = geometry
+        self._device = device
+        shape = (geometry.layers, geometry.kv_heads, geometry.pages, geometry.head_dim)
+        self._keys_LKPC = torch.zeros(shape, device=device)
+        self._values_LKPC = torch.zeros(shape, device=device)
+        self._cosines = torch.tensor(geometry.cosines, device=device)
+        self._sines = torch.tensor(geometry.sines, device=device)
+
+    @torch.inference_mode()
+    def run(self, batch: Batch) -> Floats:
+        step = _Step(batch, self._geometry, self._device)
+        step.bind(self._keys_LKPC, self._values_LKPC, self._cosines, self._sines)
+        return self._forward(step).float().cpu().numpy()
+
+
+class _Step:
+    """`Ops` on tensors, for one batch."""
+
+    def __init__(self, batch: Batch, geometry: Geometry, device: torch.device) -> None:
+        self._geometry = geometry
+        self._device = device
+        self._tokens_T = self._long(batch.tokens)
+        self._positions_T = self._long(batch.positions)
+        self._sampled_S = self._long(batch.sampled)
+        self._pages_T = self._long(batch.pages[batch.slots, batch.positions])
+        self._runs = [
+            (begin, end, self._long(batch.pages[batch.slots[begin], : batch.positions[end - 1] + 1]))
+            for begin, end in _runs(batch.slots)
+        ]
+
+    def _long(self, numbers: Ints) -> Tensor:
+        return torch.tensor(np.asarray(numbers, dtype=np.int64), device=self._device)
+
+    def bind(self, keys_LKPC: Tensor, values_LKPC: Tensor, cosines: Tensor, sines: Tensor) -> None:
+        self._keys_LKPC, self._values_LKPC = keys_LKPC, values_LKPC
+        self._cosines_TC = cosines[self._positions_T].repeat(1, 2).unsqueeze(1)
+        self._sines_TC = sines[self._positions_T].repeat(1, 2).unsqueeze(1)
+
+    def embed(self, table: Matrix) -> Tensor:
+        return table[0][self._tokens_T]
+
+    def rms_norm(self, x: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * weight_D
+
+    def linear(self, x: Tensor, matrix: Matrix, residual: Tensor | None = None) -> Tensor:
+        y = functional.linear(x, matrix[0], matrix[1])
+        return y if residual is None else residual + y
+
+    def rope_store(self, qkv: Tensor, layer: int) -> Tensor:
+        shape = self._geometry
+        heads = qkv.unflatten(-1, (-1, shape.head_dim))
+        q_THC, k_TKC, v_TKC = heads.split([shape.heads, shape.kv_heads, shape.kv_heads], 1)
+        self._keys_LKPC[layer][:, self._pages_T] = self._turn(k_TKC).transpose(0, 1)
+        self._values_LKPC[layer][:, self._pages_T] = v_TKC.transpose(0, 1)
+        return self._turn(q_THC).flatten(1)
+
+    def _turn(self, x: Tensor) -> Tensor:
+        """Rotary embedding in the layout of Hugging Face's Llama: the two halves of a head are the two coordinates."""
+        left, right = x.chunk(2, -1)
+        return x * self._cosines_TC + torch.cat((-right, left), -1) * self._sines_TC
+
+    def attend(self, q: Tensor, layer: int) -> Tensor:
+        q_THC = q.unflatten(-1, (-1, self._geometry.head_dim))
+        out = torch.empty_like(q_THC)
+        for begin, end, pages in self._runs:
+            keys, values = self._keys_LKPC[layer][:, pages], self._values_LKPC[layer][:, pages]
+            seen = torch.arange(len(pages), device=self._device) <= self._positions_T[begin:end].unsqueeze(1)
+            out[begin:end] = functional.scaled_dot_product_attention(
+                q_THC[begin:end].transpose(0, 1), keys, values, attn_mask=seen, enable_gqa=True
+            ).transpose(0, 1)
+        return out.flatten(1)
+
+    def swiglu(self, gate_up: Tensor) -> Tensor:
+        gate, up = gate_up.chunk(2, -1)
+        return functional.silu(gate) * up
+
+    def sampled(self, x: Tensor) -> Tensor:
+        return x[self._sampled_S]
+
+
+def _runs(slots_T: Ints) -> Iterator[tuple[int, int]]:
+    """[begin, end) of the rows of each slot."""
+    edges = [0, *(np.flatnonzero(np.diff(slots_T)) + 1).tolist(), len(slots_T)]
+    return pairwise(edges)

@@ -1,0 +1,125 @@
+"""Weights from safetensors files, checked whole before the first tensor is read. No torch.
+
+The format (github.com/huggingface/safetensors): 8 bytes, the header's length as a little-endian integer; the header,
+JSON, `{name: {dtype, shape, data_offsets: [begin, end]}}`; the data, offsets counted from the header's end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colonnade.wire.errors import BadModel
+
+Shape = tuple[int, ...]
+Floats = NDArray[np.float32]
+
+_STORED: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_HEADER_LIMIT = 100 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a tensor's bytes are."""
+
+    file: Path
+    kind: str
+    shape: Shape
+    begin: int
+    end: int
+
+
+class Weights(Mapping[str, Floats]):
+    """Tensors by name. Each look-up reads the tensor from its (mapped) file and widens it to float32."""
+
+    def __init__(self, places: Mapping[str, _Place]) -> None:
+        self._places = places
+        self._maps = {file: np.memmap(file, np.uint8, "r") for file in {place.file for place in places.values()}}
+
+    def __getitem__(self, name: str) -> Floats:
+        place = self._places[name]
+        raw = np.asarray(self._maps[place.file][place.begin : place.end]).view(_STORED[place.kind])
+        return _widen(raw, place.kind).reshape(place.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def open_weights(files: Sequence[Path], expected: Mapping[str, Shape], ignored: Sequence[str] = ()) -> Weights:
+    """The tensors that `expected` names, in their shapes.
+
+    A tensor that is missing, surplus, of another shape or of a type that cannot be widened exactly raises BadModel.
+    Names that end with one of `ignored` may be there and are not read.
+    """
+    places: dict[str, _Place] = {}
+    for file in files:
+        places.update(_header(file))
+    places = {name: place for name, place in places.items() if name in expected or not name.endswith(tuple(ignored))}
+    _compare(places, expected, files[0].parent)
+    return Weights(places)
+
+
+def _compare(places: Mapping[str, _Place], expected: Mapping[str, Shape], folder: Path) -> None:
+    missing = [name for name in expected if name not in places]
+    surplus = [name for name in places if name not in expected]
+    if missing:
+        raise BadModel(
+            f"{folder}: {len(missing)} tensors are missing, the first is {missing[0]}"
+            + (f"; {surplus[0]} is there and not expected" if surplus else ""),
+            hint="config.json and the weights must be of one model; download both again",
+        )
+    if surplus:
+        raise BadModel(
+            f"{places[surplus[0]].file}: {len(surplus)} tensors are not part of this architecture, the first is "
+            f"{surplus[0]}",
+            hint="the model is of another shape than config.json says; serving it without them would be wrong",
+        )
+    for name, shape in expected.items():
+        place = places[name]
+        if place.shape != shape:
+            raise BadModel(
+                f"{place.file}: {name} has shape {list(place.shape)}, config.json asks for {list(shape)}",
+                hint="config.json and the weights must be of one model; download both again",
+            )
+
+
+def _header(file: Path) -> dict[str, _Place]:
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > min(_HEADER_LIMIT, file.stat().st_size):
+                raise ValueError(f"its header claims {length} bytes")
+            header = json.loads(stream.read(length))
+        header.pop("__metadata__", None)
+        return {name: _place(file, name, entry, 8 + length) for name, entry in header.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadModel(
+            f"{file} is not a whole safetensors file: {error}", hint="copy or download the file again"
+        ) from error
+
+
+def _place(file: Path, name: str, entry: Any, data: int) -> _Place:
+    kind, shape = str(entry["dtype"]), tuple(int(size) for size in entry["shape"])
+    begin, end = (int(offset) + data for offset in entry["data_offsets"])
+    if kind not in _STORED:
+        raise BadModel(f"{file}: {name} has type {kind}", hint=f"accepted: {', '.join(_STORED)}")
+    if end - begin != prod(shape) * np.dtype(_STORED[kind]).itemsize or end > file.stat().st_size or begin < data:
+        raise ValueError(f"{name} does not lie within the file (it may be cut off)")
+    return _Place(file, kind, shape, begin, end)
+
+
+def _widen(raw: NDArray[Any], kind: str) -> Floats:
+    """Exact: every bfloat16 and float16 is a float32."""
+    if kind == "BF16":
+        return (raw.astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(raw, dtype=np.float32)

@@ -1,0 +1,40 @@
+"""The gated feed-forward layer (SwiGLU, Shazeer, arXiv 2002.05202): gate and up in one matrix, then down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from colonnade.engine.kernels.ops import Floats, Kernels, Ops, Value
+from colonnade.engine.loader import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class MlpShape:
+    hidden: int
+    intermediate: int
+    bias: bool
+
+    def expected(self, prefix: str) -> dict[str, Shape]:
+        """Tensors by name."""
+        shapes: dict[str, Shape] = {
+            f"{prefix}.gate_proj.weight": (self.intermediate, self.hidden),
+            f"{prefix}.up_proj.weight": (self.intermediate, self.hidden),
+            f"{prefix}.down_proj.weight": (self.hidden, self.intermediate),
+        }
+        if self.bias:
+            shapes |= {name.replace(".weight", ".bias"): shape[:1] for name, shape in shapes.items()}
+        return shapes
+
+
+class Mlp:
+    def __init__(self, shape: MlpShape, prefix: str, weights: Mapping[str, Floats], kernels: Kernels) -> None:
+        def parts(*names: str, kind: str = "weight") -> list[Floats]:
+            return [weights[f"{prefix}.{name}.{kind}"] for name in names]
+
+        inputs = ("gate_proj", "up_proj")
+        self._gate_up = kernels.matrix(parts(*inputs), parts(*inputs, kind="bias") if shape.bias else None)
+        self._down = kernels.matrix(parts("down_proj"), parts("down_proj", kind="bias") if shape.bias else None)
+
+    def __call__(self, ops: Ops, normed: Value, residual: Value) -> Value:
+        return ops.linear(ops.swiglu(ops.linear(normed, self._gate_up)), self._down, residual)

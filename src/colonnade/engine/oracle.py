@@ -1,0 +1,128 @@
+"""A worker without floats whose answers prove the scheduler and the cache.
+
+The "keys and values" of a token are the digest of the exact history up to it. A step reads that history through the
+page table, as attention would, and every page of it must hold the digest that belongs there; else `OracleMismatch`
+says which does not. The token drawn is a hash of (history, seed, choice, position), so that the right output of any
+request is known in closed form: `continuation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
+from colonnade.wire.messages import Logprob, Sampling
+
+EMPTY = bytes(16)
+
+
+class OracleMismatch(AssertionError):
+    """A page did not hold what the history says it must."""
+
+
+def digest(history: bytes, token: int) -> bytes:
+    """Of the history that ends with `token`."""
+    return blake2b(history + token.to_bytes(8, "little"), digest_size=16).digest()
+
+
+def draw(history: bytes, sampling: Sampling, choice: int, position: int, vocab_size: int) -> int:
+    words = b"".join(word.to_bytes(8, "little") for word in (sampling.seed, choice, position))
+    return int.from_bytes(blake2b(history + words, digest_size=8).digest(), "little") % vocab_size
+
+
+def logprob(token: int, count: int, vocab_size: int) -> Logprob:
+    """Not a distribution; exact to compare, and it gives every field a value."""
+    likely = [(token + i) % vocab_size for i in range(count)]
+    return Logprob(token, -token / vocab_size, [(each, -each / vocab_size) for each in likely])
+
+
+def continuation(
+    prompt: Sequence[int], sampling: Sampling, choice: int, *, vocab_size: int, context: int
+) -> tuple[list[int], str]:
+    """The whole output of a request and why it ends, computed from its history alone."""
+    history = EMPTY
+    for token in prompt:
+        history = digest(history, token)
+    tokens: list[int] = []
+    while len(tokens) < sampling.max_tokens and len(prompt) + len(tokens) < context:
+        tokens.append(draw(history, sampling, choice, len(tokens), vocab_size))
+        if tokens[-1] in sampling.stop_token_ids:
+            return tokens, "stop"
+        history = digest(history, tokens[-1])
+    return tokens, "length"
+
+
+@dataclass(slots=True)
+class _Slot:
+    admit: Admit
+    tokens: list[int]  # token_pool[slot]
+    pages: list[int]  # page_table[slot]
+    history: list[bytes]  # what each of these pages must hold
+
+
+class OracleWorker:
+    """Implements `step.Worker`."""
+
+    def __init__(self, slots: int, pages: int, vocab_size: int) -> None:
+        self.vocab_size = vocab_size
+        self.runs = 0
+        """Steps run."""
+        self._slots: list[_Slot | None] = [None] * slots
+        self._kv = [EMPTY] * pages
+
+    def run(self, step: Step) -> Result:
+        """Raises OracleMismatch."""
+        self.runs += 1
+        for admit in step.admits:
+            self._admit(admit)
+        written = [page for chunk in step.chunks for page in chunk.pages]
+        if len(set(written)) < len(written):
+            raise OracleMismatch(f"step {step.number}: a page is written twice: {sorted(written)}")
+        drawn = [self._compute(chunk) for chunk in step.chunks]
+        return Result(step.number, tuple(each for each in drawn if each is not None))
+
+    def tokens(self, slot: int) -> list[int]:
+        """The slot's row of the token pool."""
+        row = self._slots[slot]
+        return [] if row is None else row.tokens
+
+    def _admit(self, admit: Admit) -> None:
+        history: list[bytes] = []
+        for token in admit.tokens[: len(admit.pages)]:
+            history.append(digest(history[-1] if history else EMPTY, token))
+        self._slots[admit.slot] = _Slot(admit, list(admit.tokens), list(admit.pages), history)
+
+    def _compute(self, chunk: Chunk) -> Drawn | None:
+        slot = self._slots[chunk.slot]
+        if slot is None or chunk.start != len(slot.pages):
+            at = None if slot is None else len(slot.pages)
+            raise OracleMismatch(f"slot {chunk.slot}: a chunk starts at {chunk.start}, {at} are computed")
+        self._read(chunk.slot, slot)
+        for position, page in enumerate(chunk.pages, chunk.start):
+            value = digest(slot.history[-1] if slot.history else EMPTY, slot.tokens[position])
+            slot.pages.append(page)
+            slot.history.append(value)
+            self._kv[page] = value
+        return self._sample(chunk.slot, slot) if chunk.sample else None
+
+    def _read(self, number: int, slot: _Slot) -> None:
+        """All of the history, through the page table."""
+        found = [self._kv[page] for page in slot.pages]
+        if found == slot.history:
+            return
+        position = next(i for i, (a, b) in enumerate(zip(found, slot.history, strict=True)) if a != b)
+        raise OracleMismatch(
+            f"slot {number}, position {position}, page {slot.pages[position]}: holds {found[position].hex()}, "
+            f"but the history {slot.tokens[: position + 1]} is {slot.history[position].hex()}"
+        )
+
+    def _sample(self, number: int, slot: _Slot) -> Drawn:
+        admit, length = slot.admit, len(slot.pages)
+        if length != len(slot.tokens):
+            raise OracleMismatch(f"slot {number}: a draw after {length} of {len(slot.tokens)} tokens")
+        token = draw(slot.history[-1], admit.sampling, admit.choice, length - admit.prompt_length, self.vocab_size)
+        slot.tokens.append(token)
+        wanted = admit.sampling.logprobs
+        return Drawn(number, token, None if wanted is None else logprob(token, wanted, self.vocab_size))

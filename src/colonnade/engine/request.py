@@ -1,0 +1,135 @@
+"""One choice of one request on its way: three integers, what it holds, and its state.
+
+         0           lease.length     computed         wanted              limit
+         |───────────────|───────────────|───────────────|───────────────────|
+          pages of the     own pages:      to compute       not yet drawn
+          prefix cache     keys and values
+
+A token is *wanted* once it is known or being drawn by a step in flight; the last token of all is drawn, never computed.
+`computed` counts what steps in flight compute, too: the next step can be planned before they are done.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from enum import Enum
+
+from colonnade.engine.radix import Lease
+from colonnade.wire.messages import Submit
+
+
+class State(Enum):
+    QUEUED = "queued"  # holds nothing
+    RUNNING = "running"  # holds a slot, a lease and pages
+    DRAINING = "draining"  # finished, failed or aborted: holds them until no step in flight refers to it
+    DONE = "done"  # holds nothing
+
+
+class Request:
+    __slots__ = (
+        "arrival",
+        "choice",
+        "computed",
+        "in_flight",
+        "key",
+        "lease",
+        "limit",
+        "namespace",
+        "pages",
+        "priority",
+        "prompt_length",
+        "sampling",
+        "shared",
+        "slot",
+        "sound",
+        "state",
+        "stops",
+        "tokens",
+        "untold",
+        "wanted",
+    )
+
+    def __init__(self, submit: Submit, arrival: int, context: int) -> None:
+        """`context`: the most tokens it may ever have."""
+        self.key = submit.key
+        self.sampling = submit.sampling
+        self.choice = submit.choice
+        self.namespace = submit.namespace
+        self.priority = submit.priority
+        self.arrival = arrival
+        self.stops = frozenset(submit.sampling.stop_token_ids)
+        self.tokens = [*submit.prompt, *submit.replay]
+        self.prompt_length = len(submit.prompt)
+        self.computed = 0
+        self.wanted = len(self.tokens)
+        self.limit = min(self.prompt_length + submit.sampling.max_tokens, context)
+        self.state = State.QUEUED
+        self.in_flight = 0  # steps that compute for it now
+        self.slot = -1
+        self.lease: Lease | None = None
+        self.pages: list[int] = []  # of each position; those from lease.length on are its own
+        self.shared = False  # its prompt has been offered to the prefix cache since it runs
+        self.sound = True  # False: what it computed is not to be trusted
+        self.untold = -1  # prompt tokens that came from the prefix cache when it first ran, until a delta says so
+
+    @property
+    def pending(self) -> int:
+        """Tokens to compute now: many in prefill, one in decode, none when the last is being drawn."""
+        return 0 if self.wanted >= self.limit else self.wanted - self.computed
+
+    @property
+    def seniority(self) -> tuple[int, int]:
+        """Smaller goes first: the higher priority, then the earlier arrival."""
+        return (-self.priority, self.arrival)
+
+    @property
+    def finish(self) -> str | None:
+        """Why it ends with the tokens that it has, if it does."""
+        if len(self.tokens) > self.prompt_length and self.tokens[-1] in self.stops:
+            return "stop"
+        return "length" if len(self.tokens) >= self.limit else None
+
+    def begin(self, slot: int, lease: Lease, own: list[int]) -> None:
+        """Run from the end of the lease on; `own` are pages for all other tokens."""
+        assert self.state is State.QUEUED
+        self.state = State.RUNNING
+        self.slot, self.lease = slot, lease
+        self.pages = [*lease.pages, *own]
+        self.computed = lease.length
+        self.wanted = len(self.tokens)
+        if self.untold < 0:
+            self.untold = min(lease.length, self.prompt_length)
+
+    def clear(self, state: State) -> None:
+        """Forget what it held."""
+        assert not self.in_flight
+        self.state = state
+        self.slot, self.lease = -1, None
+        self.pages = []
+        self.shared = False
+
+    def owned(self) -> list[int]:
+        """Pages that are neither free nor the prefix cache's."""
+        assert self.lease is not None
+        return self.pages[self.lease.length :]
+
+    def validate(self) -> None:
+        """What its state says it holds."""
+        if self.state is State.QUEUED:
+            assert self.lease is None
+            assert not self.in_flight
+            assert not self.pages
+        else:
+            assert self.state in {State.RUNNING, State.DRAINING}
+            assert self.lease is not None
+            assert self.lease.length <= self.computed <= len(self.pages) < self.limit
+            assert self.computed <= self.wanted <= self.limit
+
+
+def enlist(requests: list[Request], request: Request) -> None:
+    """Insert by seniority."""
+    insort(requests, request, key=_seniority)
+
+
+def _seniority(request: Request) -> tuple[int, int]:
+    return request.seniority

@@ -1,0 +1,146 @@
+"""From logits to a token: a fixed function of the logits and of one uniform number.
+
+    logits -> penalties -> logit bias -> temperature -> top-k -> top-p -> min-p -> inverse of the
+    cumulative distribution
+
+The order of filters is that of transformers' warpers. A filter sees what the one before it left. Within the filters:
+
+- penalties: repetition divides positive and multiplies negative logits of tokens in prompt or output; frequency (times
+  the count) and presence are subtracted for tokens in the output alone, as in vLLM and OpenAI's API;
+- top-k keeps all that tie with the k-th; top-p keeps the shortest row of tokens, by falling probability and then rising
+  id, that reaches p; min-p keeps what has at least min_p times the probability of the most likely token;
+- the drawn token is the first id, in vocabulary order, whose cumulative weight (float64) exceeds uniform x total;
+- temperature 0 takes the most likely token, the lowest id of equals, and draws nothing.
+
+Rows are computed one by one, so that none depends on its company.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from colonnade.engine.kernels.ops import Floats, Ints
+from colonnade.engine.noise import uniform
+from colonnade.wire.messages import Logprob, Sampling
+
+NOT_FINITE = "the model's logits are not finite numbers at this position"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One token to draw. `history` holds prompt and output; it is read only where a penalty asks for it."""
+
+    sampling: Sampling
+    choice: int
+    position: int
+    history: Ints
+    prompt_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    token: int
+    logprob: Logprob | None = None
+    error: str = ""
+
+
+Choose = Callable[[Floats, float, int, float, float, float], int]
+"""(logits, temperature, top_k, top_p, min_p, number in [0, 1)) -> token."""
+
+
+def draw(logits_SV: Floats, wanted_S: Sequence[Wanted], choose: Choose) -> list[Outcome]:
+    """One outcome a row, in order. Logits that are NaN or infinite give an outcome with an error."""
+    best_S = logits_SV.argmax(axis=1)
+    sound_S = np.isfinite(np.take_along_axis(logits_SV, best_S[:, None], axis=1)[:, 0])
+    return [
+        _row(logits_SV[row], int(best_S[row]), wanted, choose) if sound_S[row] else Outcome(0, error=NOT_FINITE)
+        for row, wanted in enumerate(wanted_S)
+    ]
+
+
+def _row(logits_V: Floats, best: int, wanted: Wanted, choose: Choose) -> Outcome:
+    sampling = wanted.sampling
+    adjusted_V = adjust(logits_V, wanted) if _adjusts(sampling) else logits_V
+    if adjusted_V is not logits_V:
+        best = int(adjusted_V.argmax())
+        if not np.isfinite(adjusted_V[best]):
+            return Outcome(0, error=NOT_FINITE)
+    token = best
+    if sampling.temperature > 0:
+        number = uniform(sampling.seed, wanted.choice, wanted.position)
+        token = choose(adjusted_V, sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, number)
+    return Outcome(token, None if sampling.logprobs is None else logprob(logits_V, token, sampling.logprobs))
+
+
+def _adjusts(sampling: Sampling) -> bool:
+    return bool(
+        sampling.logit_bias
+        or sampling.repetition_penalty != 1.0
+        or sampling.presence_penalty
+        or sampling.frequency_penalty
+    )
+
+
+def adjust(logits_V: Floats, wanted: Wanted) -> Floats:
+    """A copy with penalties and bias. Bias on ids outside the vocabulary is ignored."""
+    sampling, size = wanted.sampling, len(logits_V)
+    adjusted_V = logits_V.copy()
+    if sampling.repetition_penalty != 1.0:
+        seen = np.unique(wanted.history)
+        found = adjusted_V[seen]
+        penalty = np.float32(sampling.repetition_penalty)
+        adjusted_V[seen] = np.where(found > 0, found / penalty, found * penalty)
+    if sampling.presence_penalty or sampling.frequency_penalty:
+        counts_V = np.bincount(wanted.history[wanted.prompt_length :], minlength=size)[:size]
+        adjusted_V -= (sampling.frequency_penalty * counts_V + sampling.presence_penalty * (counts_V > 0)).astype(
+            np.float32
+        )
+    for token, bias in (sampling.logit_bias or {}).items():
+        if 0 <= token < size:
+            adjusted_V[token] += np.float32(bias)
+    return adjusted_V
+
+
+def choose(logits_V: Floats, temperature: float, top_k: int, top_p: float, min_p: float, number: float) -> int:
+    """The token at `number` in [0, 1) of the filtered distribution; temperature above 0, a finite maximum.
+
+    The reference; native/choose.cpp is the same rule.
+    """
+    weights_V = np.exp((logits_V.astype(np.float64) - float(logits_V.max())) / temperature)
+    if 0 < top_k < len(weights_V):
+        weights_V[weights_V < np.partition(weights_V, -top_k)[-top_k]] = 0.0
+    if top_p < 1.0:
+        _top_p(weights_V, top_p)
+    if min_p > 0.0:
+        weights_V[weights_V < min_p] = 0.0  # the most likely token weighs 1
+    total_V = np.cumsum(weights_V)
+    token = int(np.searchsorted(total_V, number * total_V[-1], side="right"))
+    return min(token, int(np.flatnonzero(weights_V)[-1]))
+
+
+def _top_p(weights_V: NDArray[np.float64], top_p: float) -> None:
+    order = np.argsort(-weights_V, kind="stable")
+    wanted = top_p * np.cumsum(weights_V)[-1]
+    kept = int(np.searchsorted(np.cumsum(weights_V[order]), wanted, side="left")) + 1
+    weights_V[order[kept:]] = 0.0
+
+
+def logprob(logits_V: Floats, token: int, top: int) -> Logprob:
+    """Natural logarithms of the raw distribution: of `token`, and of the `top` most likely, equals by rising id."""
+    wide_V = logits_V.astype(np.float64)
+    peak = wide_V.max()
+    norm = peak + np.log(np.exp(wide_V - peak).sum())
+    likely = _most_likely(logits_V, top)
+    return Logprob(token, float(wide_V[token] - norm), [(int(best), float(wide_V[best] - norm)) for best in likely])
+
+
+def _most_likely(logits_V: Floats, count: int) -> NDArray[np.intp]:
+    count = min(count, len(logits_V))
+    if count == 0:
+        return np.empty(0, dtype=np.intp)
+    candidates = np.flatnonzero(logits_V >= np.partition(logits_V, -count)[-count])
+    return candidates[np.argsort(-logits_V[candidates], kind="stable")][:count]

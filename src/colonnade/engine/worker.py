@@ -1,0 +1,196 @@
+"""Runs steps: the tables of tokens and pages, the forward pass, the draw.
+
+loaded = load_worker(ModelFolder.open("colonnade-tiny"), settings.engine)
+result = loaded.worker.run(step)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from colonnade.engine import sampler
+from colonnade.engine.fingerprint import QUANTISATION, fingerprint
+from colonnade.engine.folder import ModelFolder
+from colonnade.engine.kernels.choice import choose_kernels
+from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program
+from colonnade.engine.loader import open_weights
+from colonnade.engine.memory import CacheSettings, cache_size, free_memory
+from colonnade.engine.models.registry import model_class
+from colonnade.engine.sampler import Choose
+from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
+from colonnade.wire.errors import BadSetting
+from colonnade.wire.messages import Sampling
+
+Progress = Callable[[str], None]
+
+
+class WorkerSettings(CacheSettings, Protocol):
+    """What a worker reads of `wire.settings.EngineSettings`."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def kernels(self) -> str: ...
+    @property
+    def threads(self) -> int | None: ...
+    @property
+    def max_running(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWorker:
+    worker: ModelWorker
+    fingerprint: str
+    facts: dict[str, str | int | float | bool]
+    pages: int
+    max_context: int
+    eos_token_ids: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A running request: how to draw for it, and what is wrong with it, if anything."""
+
+    sampling: Sampling
+    choice: int
+    prompt_length: int
+    error: str = ""
+
+
+class ModelWorker:
+    """Implements `step.Worker`."""
+
+    def __init__(self, program: Program, choose: Choose, slots: int, context: int, vocab_size: int) -> None:
+        self._program = program
+        self._choose = choose
+        self._vocab_size = vocab_size
+        self._tokens = np.zeros((slots, context + 1), dtype=np.int32)
+        self._pages = np.zeros((slots, context + 1), dtype=np.int32)
+        self._slots: list[_Slot | None] = [None] * slots
+
+    def run(self, step: Step) -> Result:
+        """A request whose tokens or logits are no good gets `Drawn.error`; the others do not notice."""
+        for admit in step.admits:
+            self._admit(admit)
+        if not step.chunks:
+            return Result(step.number, ())
+        logits_SV = self._program.run(self._batch(step.chunks))
+        return Result(step.number, self._draw(logits_SV, [chunk for chunk in step.chunks if chunk.sample]))
+
+    def _admit(self, admit: Admit) -> None:
+        tokens = np.asarray(admit.tokens, dtype=np.int64)
+        strange = tokens[(tokens < 0) | (tokens >= self._vocab_size)]
+        error = f"token id {strange[0]} is outside the vocabulary of {self._vocab_size}" if len(strange) else ""
+        self._tokens[admit.slot, : len(tokens)] = 0 if error else tokens
+        self._pages[admit.slot, : len(admit.pages)] = admit.pages
+        self._slots[admit.slot] = _Slot(admit.sampling, admit.choice, admit.prompt_length, error)
+
+    def _batch(self, chunks: tuple[Chunk, ...]) -> Batch:
+        lengths = [len(chunk.pages) for chunk in chunks]
+        ends = np.cumsum(lengths, dtype=np.int32)
+        slots_T = np.repeat(np.array([chunk.slot for chunk in chunks], dtype=np.int32), lengths)
+        first_T = np.repeat(ends - np.array(lengths, dtype=np.int32), lengths)
+        starts_T = np.repeat(np.array([chunk.start for chunk in chunks], dtype=np.int32), lengths)
+        positions_T = starts_T + np.arange(len(slots_T), dtype=np.int32) - first_T
+        for chunk, length in zip(chunks, lengths, strict=True):
+            self._pages[chunk.slot, chunk.start : chunk.start + length] = chunk.pages
+        return Batch(
+            tokens=self._tokens[slots_T, positions_T],
+            slots=slots_T,
+            positions=positions_T,
+            pages=self._pages,
+            sampled=ends[[chunk.sample for chunk in chunks]] - 1,
+        )
+
+    def _draw(self, logits_SV: Floats, chunks: list[Chunk]) -> tuple[Drawn, ...]:
+        outcomes = sampler.draw(logits_SV, [self._wanted(chunk) for chunk in chunks], self._choose)
+        return tuple(self._take(chunk, outcome) for chunk, outcome in zip(chunks, outcomes, strict=True))
+
+    def _wanted(self, chunk: Chunk) -> sampler.Wanted:
+        slot, length = self._slots[chunk.slot], chunk.start + len(chunk.pages)
+        assert slot is not None, "a chunk of a slot that nobody entered"
+        history = self._tokens[chunk.slot, :length]
+        return sampler.Wanted(slot.sampling, slot.choice, length - slot.prompt_length, history, slot.prompt_length)
+
+    def _take(self, chunk: Chunk, outcome: sampler.Outcome) -> Drawn:
+        slot = self._slots[chunk.slot]
+        assert slot is not None
+        self._tokens[chunk.slot, chunk.start + len(chunk.pages)] = outcome.token
+        return Drawn(chunk.slot, outcome.token, outcome.logprob, slot.error or outcome.error)
+
+
+def load_worker(
+    folder: ModelFolder, settings: WorkerSettings, progress: Progress = lambda phase: None, cache: Path | None = None
+) -> LoadedWorker:
+    """Reads the weights, makes the tables and runs one step. `progress` hears the name of each phase as it begins.
+
+    `cache` is a folder for digests of weights (`COLONNADE_HOME/cache`). Raises BadModel and BadSetting.
+    """
+    clock = _Clock(progress)
+    if settings.dtype not in ("auto", "float32"):
+        raise BadSetting(f"dtype {settings.dtype} is not computed yet", hint="set dtype to auto or float32")
+    clock.enter("kernels")
+    kernels = choose_kernels(settings.kernels, settings.device, settings.threads)
+    clock.enter("weights")
+    model = model_class(folder.architecture)(folder.config)
+    forward = model.bind(open_weights(folder.weight_files, model.expected(), model.ignored), kernels)
+    clock.enter("cache")
+    token_bytes = model.geometry(1, 1).token_bytes
+    pages, context = cache_size(settings, token_bytes, folder.max_context, free_memory())
+    program = kernels.program(forward, model.geometry(pages, context))
+    worker = ModelWorker(program, kernels.choose, settings.max_running, context, model.vocab_size)
+    clock.enter("fingerprint")
+    digest = fingerprint((folder.path / "config.json", *folder.weight_files), _label(kernels), _device(kernels), cache)
+    clock.enter("warm")
+    worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
+    facts = _facts(kernels, pages, context, token_bytes) | clock.seconds()
+    return LoadedWorker(worker, digest, facts, pages, context, folder.eos_token_ids)
+
+
+def _label(kernels: Kernels) -> str:
+    return f"{kernels.name}/{kernels.version}"
+
+
+def _device(kernels: Kernels) -> str:
+    return str(getattr(kernels, "device", "cpu"))
+
+
+def _facts(kernels: Kernels, pages: int, context: int, token_bytes: int) -> dict[str, str | int | float | bool]:
+    return {
+        "kernels": kernels.name,
+        "batch_invariant": kernels.batch_invariant,
+        "device": _device(kernels),
+        "threads": kernels.threads,
+        "dtype": "float32",
+        "quantisation": QUANTISATION,
+        "pages": pages,
+        "max_context": context,
+        "kv_bytes_per_token": token_bytes,
+    }
+
+
+class _Clock:
+    """Seconds by phase, for the facts."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._marks: list[tuple[str, float]] = []
+
+    def enter(self, phase: str) -> None:
+        self._marks.append((phase, time.monotonic()))
+        self._progress(phase)
+
+    def seconds(self) -> dict[str, str | int | float | bool]:
+        """`seconds_PHASE` of each phase entered; the last one ends now."""
+        ends = [begun for _, begun in self._marks[1:]] + [time.monotonic()]
+        return {
+            f"seconds_{phase}": round(end - begun, 4) for (phase, begun), end in zip(self._marks, ends, strict=True)
+        }
