@@ -1,1 +1,5 @@
-"""Load from traces, and side-by-side comparison."""
+"""Load on an open loop, measured from outside, and reports that can be compared.
+
+trace file -> trace.parse -> arrivals.schedule -> prompts.Prompts -> load.run -> report.build -> compare
+              (pure)         (pure)               (pure)             (I/O)      (pure)          (pure)
+"""

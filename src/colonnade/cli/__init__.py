@@ -1,5 +1,5 @@
-"""The command line."""
+"""The command line. stdout is data, stderr is talk; what a command needs is imported when it runs, not before."""
 
+from colonnade.cli.root import cli, main
 
-def main() -> None:
-    raise SystemExit("not yet")
+__all__ = ["cli", "main"]

@@ -1,0 +1,67 @@
+"""The control plane's API, as commands use it. All of its paths stand here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from colonnade.cli.api import Api
+from colonnade.cli.home import Home
+from colonnade.wire.errors import ColonnadeError, SetupError
+from colonnade.wire.routes import Deployment, ReplicaStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    api: Api
+
+    def replicas(self) -> list[ReplicaStatus]:
+        return msgspec.convert(self.api.call("GET", "/v1/replicas")["data"], list[ReplicaStatus])
+
+    def deployments(self) -> list[Deployment]:
+        return msgspec.convert(self.api.call("GET", "/v1/deployments")["data"], list[Deployment])
+
+    def deploy(self, wanted: Deployment) -> None:
+        """Make it so, if nobody has changed it since it was read. Raises Conflict when somebody has."""
+        body = {"model": wanted.model, "replicas": wanted.replicas, "settings": wanted.settings}
+        self.api.call(
+            "PUT", f"/v1/deployments/{quote(wanted.name, safe='')}", {**body, "generation": wanted.generation}
+        )
+
+    def remove(self, name: str) -> None:
+        """Its replicas drain and are not replaced."""
+        self.api.call("DELETE", f"/v1/deployments/{quote(name, safe='')}")
+
+    def api_keys(self) -> list[dict[str, Any]]:
+        return self.api.call("GET", "/v1/keys")["data"]
+
+    def create_key(self, name: str) -> dict[str, Any]:
+        """`key` of the answer is shown this once."""
+        return self.api.call("POST", "/v1/keys", {"name": name})
+
+    def revoke_key(self, name: str) -> None:
+        self.api.call("DELETE", f"/v1/keys/{quote(name, safe='')}")
+
+
+def open_control(home: Home) -> Control:
+    """Of the `up` that runs. Raises SetupError with the reason `not_running`."""
+    file = home.control()
+    if file is None:
+        raise not_running(home)
+    control = Control(Api(file.url, file.token, timeout=10.0))
+    try:
+        control.api.call("GET", "/live")
+    except ColonnadeError as error:
+        raise (not_running(home) if error.reason == "not_running" else error) from error
+    return control
+
+
+def not_running(home: Home) -> SetupError:
+    return SetupError(
+        f"nothing runs in {home.path}",
+        hint="`colonnade up` starts it; --home or COLONNADE_HOME names another state folder",
+        code="not_running",
+    )
