@@ -127,13 +127,15 @@ def test_logs(run: Run, home: Path) -> None:
     (folder / "tiny-0.e1.log").write_text("old\n")
     (folder / "tiny-0.e2.log").write_text("one\ntwo\nthree\n")
     (folder / "tiny-0.log").symlink_to("tiny-0.e2.log")
+    (folder / "Qwen2.5-0.e1.log").write_text("dots in a name\n")
+    (folder / "Qwen2.5-0.log").symlink_to("Qwen2.5-0.e1.log")
     (folder / "gateway.log").write_text("up")
-    assert [each["source"] for each in json.loads(run("logs", "--json").stdout)] == ["gateway", "tiny-0"]
+    assert [each["source"] for each in json.loads(run("logs", "--json").stdout)] == ["Qwen2.5-0", "gateway", "tiny-0"]
     assert run("logs", "tiny-0", "--lines", "2").stdout == "two\nthree\n"
     assert json.loads(run("logs", "gateway", "--json").stdout) == {"source": "gateway", "line": "up"}
     missing = run("logs", "tiny-1")
     assert missing.exit_code == 1
-    assert "gateway, tiny-0" in missing.stderr
+    assert "Qwen2.5-0, gateway, tiny-0" in missing.stderr
 
 
 def test_last_lines_of_a_long_log(tmp_path: Path) -> None:
