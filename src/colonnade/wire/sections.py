@@ -39,6 +39,7 @@ class ReplicaSettings:
 
     served_name: str = setting("", units.TEXT, "Name that requests ask for; empty takes the model's own.")
     max_waiting: int = setting(256, units.COUNT, "Requests that may wait for the engine; one more is refused with 503.")
+    strict: bool = setting(False, units.SWITCH, "Refuse unknown fields in requests, instead of a warning header.")
     drain_timeout: float = setting(30.0, units.DURATION, "On SIGTERM, work in flight may take this long to end.")
     keep_alive: float = setting(
         10.0, units.DURATION, "A stream without a byte for this long gets a keep-alive comment.", at_least=0.1

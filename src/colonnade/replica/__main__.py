@@ -1,0 +1,87 @@
+"""`python -m colonnade.replica --model PATH_OR_NAME --port 0`: one serving process and its engine.
+
+Prints one line of JSON on stdout when its socket listens: {"url", "events", "epoch", "pid"}. Exits with 0 after a drain
+(SIGTERM, or stdin closed by the parent); else with 1, and one line on stderr that says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import secrets
+import sys
+
+import uvloop
+
+from colonnade.replica.backend import EngineArgv
+from colonnade.replica.face import Face
+from colonnade.replica.model import ServedModel
+from colonnade.replica.server import is_loopback, listen, serve, url
+from colonnade.wire.errors import BadSetting, SetupError
+from colonnade.wire.settings import Resolved, add_flags, given, load, to_argv
+
+
+def main() -> int:
+    options = _parser().parse_args()
+    try:
+        resolved = load(given(options))
+        if re.fullmatch(r"[a-z0-9]{1,32}", options.epoch) is None:
+            raise BadSetting(f"--epoch {options.epoch!r}", hint="accepted: 1 to 32 of a-z and 0-9")
+        logging.basicConfig(level=resolved.log.level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s")
+        reason = uvloop.run(_run(options, resolved))
+    except SetupError as error:
+        reason = f"{error.message}; {error.hint}" if error.hint else error.message
+    if reason:
+        sys.stderr.write(f"{reason}\n")
+    return 1 if reason else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m colonnade.replica", description=__doc__)
+    parser.add_argument("--model", required=True, help="a folder in the Hugging Face layout, or a shipped model's name")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--epoch", default=secrets.token_hex(4), help="the name of this life of the replica")
+    parser.add_argument("--engine-module", default="colonnade.engine", help=argparse.SUPPRESS)
+    add_flags(parser, "", "http", "replica", "engine", "log")
+    return parser
+
+
+async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
+    model = ServedModel.open(options.model, resolved.replica.served_name)
+    if not is_loopback(options.host):
+        hint = "bind it to 127.0.0.1 and put a gateway in front: a replica trusts who connects to it"
+        raise BadSetting(f"--host {options.host} is not of this machine alone", hint=hint)
+    try:
+        bound = listen(options.host, options.port)
+    except OSError as error:
+        hint = "choose another --port, or 0 for a free one"
+        raise BadSetting(f"cannot listen on {options.host}:{options.port}: {error.strerror}", hint=hint) from error
+    face = Face(model, options.epoch, resolved.http, resolved.replica)
+
+    def announce() -> None:
+        line = {"url": url(options.host, bound), "events": face.events, "epoch": face.epoch, "pid": os.getpid()}
+        sys.stdout.write(f"{json.dumps(line)}\n")
+        sys.stdout.flush()
+
+    return await serve(face, bound, engine_argv(options.engine_module, model, resolved), announce)
+
+
+def engine_argv(module: str, model: ServedModel, resolved: Resolved) -> EngineArgv:
+    """The engine's command line, with all of its settings as they were resolved here."""
+
+    def argv(commands: str, reports: str) -> list[str]:
+        return [
+            *(sys.executable, "-m", module, "--model", str(model.folder.path)),
+            *("--commands", commands, "--reports", reports, f"--home={resolved.home}"),
+            *(*to_argv(resolved.engine), *to_argv(resolved.replica), *to_argv(resolved.log)),
+        ]
+
+    return argv
+
+
+if __name__ == "__main__":
+    sys.exit(main())

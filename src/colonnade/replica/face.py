@@ -1,0 +1,238 @@
+"""The HTTP face of one replica: what it serves, what it carries, and the phases of its life.
+
+starting -> ready -> draining -> gone
+       \\-> failed -> gone
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Generator, Mapping
+
+import zmq
+
+from colonnade.replica.backend import Backend, EngineArgv
+from colonnade.replica.choice import Choice
+from colonnade.replica.detokenize import CONTEXT
+from colonnade.replica.generation import Generation
+from colonnade.replica.identity import Identity, identify
+from colonnade.replica.intake import Intake, Taken
+from colonnade.replica.metrics import Metrics
+from colonnade.replica.model import ServedModel
+from colonnade.replica.order import Bounds
+from colonnade.replica.progress import Progress
+from colonnade.replica.publisher import Publisher
+from colonnade.replica.spool import Spool
+from colonnade.replica.streams import Streams
+from colonnade.replica.timing import Timing
+from colonnade.replica.writer import StreamWriter, WholeWriter
+from colonnade.wire.errors import Overloaded
+from colonnade.wire.messages import Deltas, Loaded, Phase, Snapshot
+from colonnade.wire.settings import HttpSettings, ReplicaSettings
+
+LAST_WORDS = 2.0
+"""Seconds that connections get to read their error when the engine is gone."""
+
+
+class Face:
+    """Lives on one event loop. `gone` resolves to why the process must end: "" when it was asked to."""
+
+    def __init__(self, model: ServedModel, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
+        self.model = model
+        self.epoch = epoch
+        self.http = http
+        self.settings = settings
+        self.metrics = Metrics()
+        self.streams = Streams(epoch)
+        self.loaded_facts: Loaded | None = None
+        self.created = int(time.time())
+        self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._intake: Intake | None = None
+        self._progress = Progress(settings.stall_timeout, time.monotonic())
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._publisher = Publisher(self._context, epoch)
+        self._backend = Backend(self._context, self)
+        self._serials = itertools.count(1)
+        self._generations: set[Generation] = set()
+        self._waiting = 0
+        self._exchanges = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._ending: asyncio.Task[None] | None = None
+
+    async def start(self, argv: EngineArgv) -> None:
+        await self._backend.start(argv)
+
+    async def stop(self) -> None:
+        """After `gone`: end the engine, close the sockets."""
+        await self._backend.stop()
+        self._publisher.close()
+        self._context.term()
+
+    # What the engine reports.
+
+    def loaded(self, loaded: Loaded) -> None:
+        self.loaded_facts = loaded
+        folder = self.model.folder
+        longest = min(loaded.max_context, folder.max_context)
+        bounds = Bounds(longest, folder.vocab_size, folder.eos_token_ids, self.model.defaults)
+        self._intake = Intake(self.model, bounds, loaded.fingerprint, strict=self.settings.strict)
+        if self.phase.name == "starting":
+            self._turn(Phase("ready"))
+
+    def stepped(self, deltas: Deltas) -> None:
+        now = time.monotonic()
+        self._progress.stepped(deltas.load.steps, now)
+        self.metrics.note(deltas.load)
+        self._publisher.note(deltas)
+
+    def lost(self, reason: str, hint: str) -> None:
+        self._turn(Phase("failed", f"{reason}; {hint}" if hint else reason))
+        self._end_when_quiet(self.phase.reason, LAST_WORDS)
+
+    # The phases.
+
+    @property
+    def phase(self) -> Phase:
+        return self._publisher.phase
+
+    @property
+    def events(self) -> str:
+        return self._publisher.endpoint
+
+    def drain(self, bound: float, why: str) -> None:
+        """No new requests; leave when those in flight are done, or after `bound` seconds."""
+        if self.phase.name in ("starting", "ready"):
+            self._turn(Phase("draining", why))
+            self._end_when_quiet("", bound)
+
+    def _turn(self, phase: Phase) -> None:
+        self._publisher.turn(phase)
+        self.metrics.turn(phase.name)
+
+    def _end_when_quiet(self, reason: str, bound: float) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+        self._ending = asyncio.get_running_loop().create_task(self._end(reason, bound))
+
+    async def _end(self, reason: str, bound: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(bound):
+                await self._quiet.wait()
+        for generation in list(self._generations):
+            generation.cancel(Overloaded("the replica is leaving", code="draining", hint="send the request again"))
+        if not self.gone.done():
+            self.gone.set_result(reason)
+
+    # What is in flight.
+
+    @contextlib.contextmanager
+    def exchange(self) -> Generator[None]:
+        """Around each HTTP exchange that the end of the process waits for."""
+        self._exchanges += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._exchanges -= 1
+            self._settle()
+
+    def _settle(self) -> None:
+        if not self._exchanges and not self._generations:
+            self._quiet.set()
+
+    def open_for_work(self) -> Intake:
+        """Raises Overloaded when no request can be taken now."""
+        if self._intake is None or self.phase.name != "ready":
+            code = "draining" if self.phase.name == "draining" else "not_ready"
+            raise Overloaded(f"the replica is {self.phase.name}", code=code, hint="send the request again in a moment")
+        if self._waiting >= self.settings.max_waiting:
+            raise Overloaded(
+                f"{self._waiting} requests are waiting for the engine",
+                hint="send fewer at a time, or raise max_waiting",
+            )
+        return self._intake
+
+    def identify(self, headers: Mapping[str, str]) -> Identity:
+        return identify(headers, os.urandom(24), time.time(), self.settings.resume_limit)
+
+    def begin(self, taken: Taken, identity: Identity, endpoint: str) -> Generation:
+        """Submit an order; its answer goes to the generation's spool."""
+        order = taken.order
+        self._waiting += 1
+        self._quiet.clear()
+        generation = Generation(
+            serial=f"{next(self._serials):x}",
+            order=order,
+            identity=identity,
+            choices=[self._choice(taken, index) for index in range(order.choices)],
+            writer=StreamWriter(taken.shape, self.epoch, order.choices, order.include_usage)
+            if order.stream
+            else WholeWriter(taken.shape, order.choices),
+            spool=Spool(self.settings.spool_limit if order.stream else None, keep=identity.resume > 0),
+            engine=self._backend,
+            watch=Timing(self.metrics, endpoint, self._left_queue, self._ended),
+        )
+        self._generations.add(generation)
+        self._progress.carries(len(self._generations), time.monotonic())
+        generation.start()
+        return generation
+
+    def _choice(self, taken: Taken, index: int) -> Choice:
+        order = taken.order
+        prompt = order.prompts[index // order.n]
+        return Choice(self.model.vocabulary.decode, prompt[-CONTEXT:], order.stops, order.tools)
+
+    def _left_queue(self) -> None:
+        self._waiting -= 1
+
+    def _ended(self, generation: Generation) -> None:
+        self._generations.discard(generation)
+        self._progress.carries(len(self._generations), time.monotonic())
+        self._settle()
+
+    # What it tells about itself.
+
+    def snapshot(self) -> Snapshot:
+        return self._publisher.snapshot()
+
+    def stalled(self) -> bool:
+        return self._progress.stalled(time.monotonic())
+
+    def health(self) -> dict[str, object]:
+        now = time.monotonic()
+        stalled = self._progress.stalled(now)
+        return {
+            "status": "stalled" if stalled else self.phase.name,
+            "reason": self.phase.reason,
+            "steps": self._progress.steps,
+            "in_flight": self._progress.in_flight,
+            "waiting": self._waiting,
+            "seconds_without_step": round(self._progress.quiet(now), 3),
+            "threshold_seconds": round(self._progress.threshold, 3),
+        }
+
+    def model_card(self) -> dict[str, object]:
+        """The model as /v1/models shows it: OpenAI's fields and the facts."""
+        loaded, folder = self.loaded_facts, self.model.folder
+        facts: dict[str, object] = {} if loaded is None else dict(loaded.facts)
+        longest = folder.max_context if loaded is None else min(folder.max_context, loaded.max_context)
+        return {
+            "kernels": "unknown",
+            "batch_invariant": False,
+            "quantization": "none",
+            **facts,
+            "id": self.model.name,
+            "object": "model",
+            "created": self.created,
+            "owned_by": "colonnade",
+            "max_model_len": longest,
+            "vocab_size": folder.vocab_size,
+            "fingerprint": "" if loaded is None else loaded.fingerprint,
+            "license": self.model.license,
+            "epoch": self.epoch,
+        }

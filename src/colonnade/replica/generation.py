@@ -1,0 +1,162 @@
+"""One request's life: what is submitted to the engine, and what becomes of the tokens that come back.
+
+The first choice of each prompt goes first; the others follow with its first token, and find the prompt in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from colonnade.replica.choice import Choice
+from colonnade.replica.identity import Identity
+from colonnade.replica.order import Order
+from colonnade.replica.shape import Usage
+from colonnade.replica.spool import Spool
+from colonnade.replica.writer import Writer
+from colonnade.wire.errors import ColonnadeError, Internal, Overloaded
+from colonnade.wire.messages import Delta, Submit
+
+Listener = Callable[[Delta | ColonnadeError], None]
+
+
+class Engine(Protocol):
+    """What a generation needs of the engine's client."""
+
+    def submit(self, submit: Submit, listener: Listener) -> None:
+        """`listener` is called with each delta; with an error, it is called for the last time."""
+        ...
+
+    def abort(self, key: str) -> None: ...
+
+
+class Watch(Protocol):
+    """Told of what happened, for the metrics and for who counts the requests in flight."""
+
+    def first_token(self) -> None: ...
+
+    def tokens(self, choice: int, count: int) -> None: ...
+
+    def over(self, generation: Generation, outcome: str) -> None: ...
+
+
+class Generation:
+    """Runs by the engine's reports alone: no task of its own. `error` is what ended it, if something did."""
+
+    def __init__(
+        self,
+        serial: str,
+        order: Order,
+        identity: Identity,
+        choices: list[Choice],
+        writer: Writer,
+        spool: Spool,
+        engine: Engine,
+        watch: Watch,
+    ) -> None:
+        self.order = order
+        self.identity = identity
+        self.spool = spool
+        self.error: ColonnadeError | None = None
+        self.started = False
+        self._serial = serial
+        self._choices = choices
+        self._writer = writer
+        self._engine = engine
+        self._watch = watch
+        self._submitted: set[int] = set()
+        self._begun: set[int] = set()
+        self._cached = 0
+        self._completion = 0
+        self._over = False
+
+    def start(self) -> None:
+        for index in range(0, self.order.choices, self.order.n):
+            self._submit(index)
+
+    def cancel(self, error: ColonnadeError | None = None) -> None:
+        """The engine is told within this call; the stream ends with `error`, if given."""
+        if not self._over:
+            self._end("cancelled" if error is None else error.reason, error)
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(self.order.prompt_tokens, self._cached, self._completion)
+
+    def _key(self, index: int) -> str:
+        return f"{self._serial}.{index}"
+
+    def _submit(self, index: int) -> None:
+        prompt, choice = divmod(index, self.order.n)
+        self._submitted.add(index)
+        self._engine.submit(
+            Submit(
+                key=self._key(index),
+                prompt=list(self.order.prompts[prompt]),
+                sampling=self.order.sampling[prompt],
+                choice=choice,
+                namespace=self.identity.tenant,
+            ),
+            lambda report: self._report(index, report),
+        )
+
+    def _report(self, index: int, report: Delta | ColonnadeError) -> None:
+        if self._over or self._choices[index].finish is not None:
+            return
+        if isinstance(report, ColonnadeError):
+            self._end(report.reason, report)
+        elif report.finish == "error":
+            self._end("engine_error", Internal(report.reason or "the engine gave this request up"))
+        else:
+            self._delta(index, report)
+
+    def _delta(self, index: int, delta: Delta) -> None:
+        first = not self.started
+        self.started = True
+        if first:
+            self._watch.first_token()
+        if index % self.order.n == 0 and index not in self._begun:
+            self._follow(index, delta.cached)
+        piece = self._choices[index].feed(delta.tokens, delta.logprobs, delta.finish)
+        self._completion += len(piece.tokens)
+        self._watch.tokens(index, len(piece.tokens))
+        if piece.abort:
+            self._engine.abort(self._key(index))
+        fits = [self.spool.append(written) for written in self._writer.write(index, piece, self.usage)]
+        if all(choice.finish is not None for choice in self._choices):
+            self._end("ok", None)
+        elif not all(fits):
+            self._cut()
+
+    def _follow(self, index: int, cached: int) -> None:
+        """The first token of a prompt's first choice is here: the prompt is computed, the others may share it."""
+        self._begun.add(index)
+        self._cached += cached
+        for other in range(index + 1, index + self.order.n):
+            self._submit(other)
+
+    def _cut(self) -> None:
+        error = Overloaded(
+            "the reader of this stream fell too far behind",
+            code="reader_too_slow",
+            hint="read faster, or set spool_limit",
+        )
+        self.spool.cut(self._writer.error(error.envelope(self.identity.request_id)))
+        self._end(error.reason, error)
+
+    def _end(self, outcome: str, error: ColonnadeError | None) -> None:
+        self._over = True
+        self.error = error
+        for index in self._submitted:
+            if self._choices[index].finish is None:
+                self._engine.abort(self._key(index))
+        if not self.spool.ended:
+            self._close(error)
+        self._watch.over(self, outcome)
+
+    def _close(self, error: ColonnadeError | None) -> None:
+        """An error before the answer has begun has its own status; after that it is an event."""
+        if error is not None and (self.spool.begun or self.spool.end > 0):
+            for written in self._writer.error(error.envelope(self.identity.request_id)):
+                self.spool.append(written)
+        self.spool.close()

@@ -1,0 +1,100 @@
+"""A request as the engine and the writer need it, whichever endpoint it came by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from colonnade.replica.identity import SEED_LIMIT
+from colonnade.replica.requests import CommonRequest
+from colonnade.wire.errors import ContextTooLong, InvalidRequest
+from colonnade.wire.messages import Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a model allows, and what it takes where a request is silent (generation_config.json)."""
+
+    max_context: int
+    vocab_size: int
+    eos: tuple[int, ...] = ()
+    defaults: Mapping[str, float] = field(default_factory=dict[str, float])
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """`n` choices for each prompt: choice `i` of the answer belongs to prompt `i // n`."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    sampling: tuple[Sampling, ...]  # one for each prompt
+    n: int
+    stops: tuple[str, ...]
+    stream: bool
+    include_usage: bool
+    tools: bool | None = None  # None: no calls are looked for; else whether several are allowed
+
+    @property
+    def choices(self) -> int:
+        return len(self.prompts) * self.n
+
+    @property
+    def prompt_tokens(self) -> int:
+        return sum(map(len, self.prompts))
+
+
+def sampling(request: CommonRequest, seed: int, bounds: Bounds, max_tokens: int, logprobs: int | None) -> Sampling:
+    """`seed` is the gateway's; the body's own goes first. Raises InvalidRequest for token ids out of range."""
+    _check_tokens("stop_token_ids", request.stop_token_ids or (), bounds)
+    _check_tokens("logit_bias", request.logit_bias or (), bounds)
+    chosen = request.seed if request.seed is not None else seed
+    return Sampling(
+        seed=chosen % SEED_LIMIT,
+        max_tokens=max_tokens,
+        temperature=_or_default(request, "temperature", bounds, 1.0),
+        top_p=_or_default(request, "top_p", bounds, 1.0),
+        top_k=max(0, int(_or_default(request, "top_k", bounds, 0))),
+        min_p=_or_default(request, "min_p", bounds, 0.0),
+        repetition_penalty=_or_default(request, "repetition_penalty", bounds, 1.0),
+        presence_penalty=request.presence_penalty or 0.0,
+        frequency_penalty=request.frequency_penalty or 0.0,
+        stop_token_ids=_stop_tokens(request, bounds),
+        ignore_eos=bool(request.ignore_eos),
+        logit_bias=request.logit_bias or None,
+        logprobs=logprobs,
+    )
+
+
+def _stop_tokens(request: CommonRequest, bounds: Bounds) -> tuple[int, ...]:
+    """The model's own end of a turn is one, unless the request has it ignored."""
+    own = () if request.ignore_eos else bounds.eos
+    return tuple(dict.fromkeys((*own, *(request.stop_token_ids or ()))))
+
+
+def _or_default(request: CommonRequest, name: str, bounds: Bounds, default: float) -> float:
+    value = getattr(request, name)
+    return float(bounds.defaults.get(name, default) if value is None else value)
+
+
+def _check_tokens(name: str, tokens: Iterable[int], bounds: Bounds) -> None:
+    for token in tokens:
+        if not 0 <= token < bounds.vocab_size:
+            raise InvalidRequest(f"{name}: token {token} is not in 0 to {bounds.vocab_size - 1}", param=name)
+
+
+def answer_length(prompt: int, asked: int | None, default: int | None, bounds: Bounds, param: str) -> int:
+    """Most tokens of the answer. Raises ContextTooLong, with the numbers, where prompt and answer do not fit."""
+    room = bounds.max_context - prompt
+    if room < 1:
+        raise ContextTooLong(
+            f"the prompt has {prompt} tokens; with at least one of an answer it must fit in {bounds.max_context}",
+            param=param,
+            hint="shorten the prompt; max_context says how long prompt and answer may be together",
+        )
+    if asked is not None and asked > room:
+        raise ContextTooLong(
+            f"the prompt has {prompt} tokens and max_tokens asks for {asked}, together {prompt + asked}; "
+            f"they must fit in {bounds.max_context}",
+            param="max_tokens",
+            hint=f"ask for at most {room} tokens, or leave max_tokens out",
+        )
+    return asked if asked is not None else min(default or room, room)
