@@ -1,1 +1,1 @@
-"""The data plane: keys, admission, routing and the byte relay."""
+"""The data plane that clients talk to: admission, routing, a byte relay. `python -m colonnade.gateway`."""

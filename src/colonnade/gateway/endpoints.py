@@ -1,0 +1,32 @@
+"""What the gateway answers, and what it relays. Pure."""
+
+from __future__ import annotations
+
+from colonnade.wire.errors import MethodNotAllowed, NotFound
+
+ROUTES: tuple[tuple[str, str, str], ...] = (
+    ("GET", "/live", "The process answers."),
+    ("GET", "/ready", "200 when a replica is ready and keys are known, else 503 with the reason."),
+    ("GET", "/metrics", "Prometheus text; to peers on this machine only."),
+    ("GET", "/v1/models", "The models that are served, as their replicas describe them."),
+    ("GET", "/v1/models/{model}", "One of them."),
+    ("POST", "/v1/chat/completions", "Relayed to a replica of the body's `model`."),
+    ("POST", "/v1/completions", "Relayed to a replica of the body's `model`."),
+)
+"""(method, path, summary) of every endpoint."""
+
+RELAYED = frozenset((method.encode(), path.encode()) for method, path, _ in ROUTES if method == "POST")
+
+MODELS = b"/v1/models/"
+
+_METHODS = {path.encode(): method for method, path, _ in ROUTES}
+
+
+def check_endpoint(method: bytes, path: bytes) -> None:
+    """Raises NotFound or MethodNotAllowed. HEAD is GET without a body."""
+    known = _METHODS.get(path) or ("GET" if path.startswith(MODELS) else None)
+    shown = path[:100].decode("latin-1")
+    if known is None:
+        raise NotFound(f"there is no {shown}", hint="docs/gateway.md lists the endpoints")
+    if method.decode("ascii") not in ((known, "HEAD") if known == "GET" else (known,)):
+        raise MethodNotAllowed(f"{shown} is asked with {known}")

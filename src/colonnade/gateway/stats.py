@@ -1,0 +1,57 @@
+"""What the gateway counts: plain numbers while it serves, made into metrics only when someone asks. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from dataclasses import dataclass, field
+
+BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+"""Upper bounds of a histogram's buckets, in seconds."""
+
+
+class Histogram:
+    """Counts by bucket; the last one has no bound."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(BOUNDS) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS, seconds)] += 1
+        self.total += seconds
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """(upper bound, observations at or under it), as Prometheus wants them."""
+        out: list[tuple[str, float]] = []
+        below = 0
+        for bound, count in zip((*map(str, BOUNDS), "+Inf"), self.counts, strict=True):
+            below += count
+            out.append((bound, below))
+        return out
+
+
+@dataclass(slots=True)
+class Stats:
+    """Everything since the start. `requests` by (model, status), `refused` by error code."""
+
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter[tuple[str, int]])
+    refused: Counter[str] = field(default_factory=Counter[str])
+    retries: Counter[str] = field(default_factory=Counter[str])
+    times: dict[str, tuple[Histogram, Histogram]] = field(default_factory=dict[str, tuple[Histogram, Histogram]])
+    """By model: until the first byte, until the last."""
+    broken: int = 0
+    """Streams that ended by an error event."""
+    left: int = 0
+    """Requests whose client went away before the end."""
+    load_gaps: int = 0
+
+    def took(self, model: str, first: float, whole: float) -> None:
+        """Seconds from the request to the answer's first and last byte."""
+        times = self.times.get(model)
+        if times is None:
+            times = self.times[model] = (Histogram(), Histogram())
+        times[0].add(first)
+        times[1].add(whole)
