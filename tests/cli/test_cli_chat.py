@@ -16,7 +16,7 @@ from sse_server import KEY, Server
 
 from colonnade.cli.answer import Answer
 from colonnade.cli.api import Api, from_answer, from_envelope
-from colonnade.cli.chat import Talk
+from colonnade.cli.commands.chat import Talk
 from colonnade.cli.conversation import Conversation, meaning
 from colonnade.cli.session import Session
 from colonnade.cli.target import plain

@@ -13,10 +13,10 @@ from command_line import Run
 
 from colonnade.cli import checks
 from colonnade.cli.address import check_auth, check_free, is_loopback
+from colonnade.cli.commands.logs import followed, last_lines, sources
+from colonnade.cli.commands.ps import age_of, row
 from colonnade.cli.home import Home, UpRecord
-from colonnade.cli.logs import followed, last_lines, sources
 from colonnade.cli.phases import Phases
-from colonnade.cli.ps import age_of, row
 from colonnade.drivers.process import boot_id, start_ticks
 from colonnade.wire.errors import BadSetting, SetupError
 from colonnade.wire.routes import ReplicaStatus
@@ -170,7 +170,7 @@ def test_following_goes_on_in_the_next_life(tmp_path: Path, monkeypatch: pytest.
         path.write_text("another life\n")
 
     steps = iter([more, rest, path.name.lower, cut, replaced])
-    monkeypatch.setattr("colonnade.cli.logs.time.sleep", lambda _: next(steps)())
+    monkeypatch.setattr("colonnade.cli.commands.logs.time.sleep", lambda _: next(steps)())
     assert list(itertools.islice(followed(path), 4)) == ["more", "half", "cut", "another life"]
     assert sources(tmp_path) == ["a", "old"]
 

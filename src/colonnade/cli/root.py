@@ -15,17 +15,20 @@ from colonnade.cli.session import Session, session_of
 from colonnade.wire.errors import ColonnadeError
 
 COMMANDS = {
-    "up": ("colonnade.cli.up:up", "Start everything: control plane, agent, gateway, and a served model."),
-    "down": ("colonnade.cli.down:down", "Stop everything that `up` started."),
-    "serve": ("colonnade.cli.serve:serve", "Serve one model with one replica, without a control plane."),
-    "chat": ("colonnade.cli.chat:chat", "Talk to a model."),
-    "ps": ("colonnade.cli.ps:ps", "List the replicas, their state, and why each is in it."),
-    "logs": ("colonnade.cli.logs:logs", "Show what a replica or a process of `up` said."),
-    "bench": ("colonnade.cli.bench:bench", "Measure a server under the load of a trace."),
-    "keys": ("colonnade.cli.keys:keys", "Create, list and revoke API keys."),
-    "config": ("colonnade.cli.config:config", "Show settings, and where each value comes from."),
-    "doctor": ("colonnade.cli.doctor:doctor", "Check this machine, and say how to mend what is wrong."),
-    "completion": ("colonnade.cli.completion:completion", "Print the script that completes commands in a shell."),
+    "up": ("colonnade.cli.commands.up:up", "Start everything: control plane, agent, gateway, and a served model."),
+    "down": ("colonnade.cli.commands.down:down", "Stop everything that `up` started."),
+    "serve": ("colonnade.cli.commands.serve:serve", "Serve one model with one replica, without a control plane."),
+    "chat": ("colonnade.cli.commands.chat:chat", "Talk to a model."),
+    "ps": ("colonnade.cli.commands.ps:ps", "List the replicas, their state, and why each is in it."),
+    "logs": ("colonnade.cli.commands.logs:logs", "Show what a replica or a process of `up` said."),
+    "bench": ("colonnade.cli.commands.bench:bench", "Measure a server under the load of a trace."),
+    "keys": ("colonnade.cli.commands.keys:keys", "Create, list and revoke API keys."),
+    "config": ("colonnade.cli.commands.config:config", "Show settings, and where each value comes from."),
+    "doctor": ("colonnade.cli.commands.doctor:doctor", "Check this machine, and say how to mend what is wrong."),
+    "completion": (
+        "colonnade.cli.commands.completion:completion",
+        "Print the script that completes commands in a shell.",
+    ),
 }
 
 

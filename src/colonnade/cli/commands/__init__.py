@@ -1,0 +1,1 @@
+"""One module a command: its options, its examples, and the call of what does the work."""
