@@ -1,0 +1,156 @@
+"""The training loop: a budget of minutes, checkpoints to resume from, and a folder that transformers loads."""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+from colonnade_tiny import batches, network
+from colonnade_tiny.muon import Muon
+from colonnade_tiny.tokens import train_tokenizer, wrap
+
+WARM_UP_STEPS = 50
+COOL_DOWN_FROM = 0.55
+SAVE_EVERY_SECONDS = 180
+REPORT_EVERY_STEPS = 25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for on the command line."""
+
+    out: Path
+    minutes: float
+    seed: int
+    matrix_rate: float = 0.003
+    vector_rate: float = 0.0018
+
+
+@dataclass
+class Progress:
+    """How far a run has come; kept in the checkpoint."""
+
+    pool: int = 0
+    step: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+
+
+class Run:
+    """One training run, new or taken up from its checkpoint."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.progress = plan, Progress()
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.tokenizer = _tokenizer(plan)
+        self.model = network.build(self.tokenizer, plan.seed).to(self.device)
+        matrices, vectors = _sorted_parameters(self.model)
+        self.optimizers = [
+            Muon(matrices, lr=plan.matrix_rate),
+            torch.optim.AdamW(vectors, lr=plan.vector_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.peaks = [plan.matrix_rate, plan.vector_rate]
+        self._resume()
+
+    def train(self) -> None:
+        """Step until the minutes are spent, saving on the way."""
+        budget, spent, recent = self.plan.minutes * 60, self.progress.seconds, []
+        start = saved = time.monotonic()
+        for pool, (ids, labels) in batches.stream(self.tokenizer, self.plan.seed, self.progress.pool):
+            self._set_rates(self.progress.seconds / budget)
+            recent.append(self._step(ids, labels))
+            self.progress.pool, self.progress.seconds = pool, spent + time.monotonic() - start
+            if self.progress.step % REPORT_EVERY_STEPS == 0:
+                self._report(recent)
+                recent.clear()
+            if self.progress.seconds >= budget:
+                break
+            if time.monotonic() - saved > SAVE_EVERY_SECONDS:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def save(self) -> None:
+        """Write the model folder, and beside it what resuming needs; a reader never sees half a file."""
+        folder = self.plan.out
+        folder.mkdir(parents=True, exist_ok=True)
+        save_folder(self.model, self.tokenizer, folder)
+        state = {
+            "model": self.model.state_dict(),
+            "optimizers": [each.state_dict() for each in self.optimizers],
+            "progress": asdict(self.progress),
+        }
+        part = _checkpoint(folder).with_suffix(".part")
+        torch.save(state, part)
+        os.replace(part, _checkpoint(folder))
+
+    def _resume(self) -> None:
+        if not _checkpoint(self.plan.out).exists():
+            return
+        state = torch.load(_checkpoint(self.plan.out), map_location=self.device)
+        self.model.load_state_dict(state["model"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
+        # The pool under way is left behind: no example comes twice.
+        self.progress = Progress(**state["progress"] | {"pool": state["progress"]["pool"] + 1})
+
+    def _step(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            loss = network.loss(self.model, ids.to(self.device), labels.to(self.device))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        self.progress.step += 1
+        self.progress.tokens += ids.numel()
+        return loss.item()
+
+    def _set_rates(self, share: float) -> None:
+        """Warm up by steps, hold, then fall linearly with the clock, so that a slow machine cools down as well."""
+        warm = min(1.0, (self.progress.step + 1) / WARM_UP_STEPS)
+        cool = min(1.0, max(0.01, (1 - share) / (1 - COOL_DOWN_FROM)))
+        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
+            optimizer.param_groups[0]["lr"] = peak * warm * cool
+
+    def _report(self, recent: list[float]) -> None:
+        print(json.dumps(asdict(self.progress) | {"loss": round(sum(recent) / len(recent), 4)}), flush=True)
+
+
+def save_folder(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """The Hugging Face folder: written beside and moved in file by file, weights last."""
+    beside = folder.with_name(folder.name + ".part")
+    model.save_pretrained(beside)
+    tokenizer.save_pretrained(beside)
+    _name_the_class(beside / "tokenizer_config.json")
+    for file in sorted(beside.iterdir(), key=lambda file: file.suffix == ".safetensors"):
+        os.replace(file, folder / file.name)
+    beside.rmdir()
+
+
+def _name_the_class(path: Path) -> None:
+    """The class name that transformers 4 and 5 both know; 5 alone knows the one it writes."""
+    settings = json.loads(path.read_text()) | {"tokenizer_class": "PreTrainedTokenizerFast"}
+    path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _tokenizer(plan: Plan) -> PreTrainedTokenizerFast:
+    """A run taken up again keeps its tokenizer, even where the templates have changed since."""
+    kept = plan.out / "tokenizer.json"
+    return wrap(Tokenizer.from_file(str(kept))) if kept.exists() else train_tokenizer(plan.seed)
+
+
+def _sorted_parameters(model: LlamaForCausalLM) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """The matrices inside the layers, which Muon updates, and the rest: embeddings and norms."""
+    named = list(model.named_parameters())
+    inner = {name for name, parameter in named if parameter.ndim == 2 and "layers" in name}
+    return [p for name, p in named if name in inner], [p for name, p in named if name not in inner]
+
+
+def _checkpoint(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".checkpoint.pt")
