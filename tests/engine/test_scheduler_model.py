@@ -49,7 +49,7 @@ def answer(loaded: LoadedWorker, scheduler: Scheduler, submits: list[Submit]) ->
 def undisturbed() -> dict[str, Output]:
     """Each request alone, its prompt in one chunk, without a prefix cache."""
     loaded = load(1024)
-    limits = EngineConfig(prefix_cache=False).limits(pages=loaded.pages, max_context=128, vocab_size=512)
+    limits = EngineConfig(prefix_cache=False).limits(pages=loaded.pages, max_context=128, vocab_size=1024)
     found: dict[str, Output] = {}
     for submit in SUBMITS:
         found |= answer(loaded, Scheduler(limits), [submit])
@@ -59,7 +59,7 @@ def undisturbed() -> dict[str, Output]:
 def test_a_crowd_in_a_small_cache_answers_the_same(undisturbed: dict[str, Output]) -> None:
     loaded = load(160)
     limits = EngineConfig(max_running=6, step_tokens=32, prefill_chunk=7)
-    scheduler = Scheduler(replace(limits.limits(pages=loaded.pages, max_context=128, vocab_size=512), extent=2))
+    scheduler = Scheduler(replace(limits.limits(pages=loaded.pages, max_context=128, vocab_size=1024), extent=2))
     assert answer(loaded, scheduler, SUBMITS) == undisturbed
     assert scheduler.retractions
     assert answer(loaded, scheduler, SUBMITS[::-1]) == undisturbed
@@ -67,7 +67,7 @@ def test_a_crowd_in_a_small_cache_answers_the_same(undisturbed: dict[str, Output
 
 def test_a_replay_goes_on_the_same(undisturbed: dict[str, Output]) -> None:
     loaded = load(1024)
-    limits = EngineConfig(max_running=6, prefill_chunk=5).limits(pages=loaded.pages, max_context=128, vocab_size=512)
+    limits = EngineConfig(max_running=6, prefill_chunk=5).limits(pages=loaded.pages, max_context=128, vocab_size=1024)
     resumed = [
         Submit(s.key, s.prompt, s.sampling, s.choice, undisturbed[s.key][0][: 3 + 2 * i]) for i, s in enumerate(SUBMITS)
     ]
