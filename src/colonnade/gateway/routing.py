@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from colonnade.wire.errors import ColonnadeError, InvalidRequest, Overloaded
+from colonnade.wire.errors import ColonnadeError, InvalidRequest, Overloaded, ReplicaLost
 from colonnade.wire.messages import Load
 from colonnade.wire.routes import Route, Routes
 
@@ -30,6 +30,12 @@ class Target:
     ejected_until: float = 0.0
     probing: bool = False
     turn: int = 0
+    fingerprint: str = ""
+    """Of its numerics, once an answer has told it."""
+
+    def fits(self, fingerprint: str) -> bool:
+        """Whether it may be of this fingerprint; "" is any."""
+        return not fingerprint or self.fingerprint in ("", fingerprint)
 
     def open(self, now: float) -> bool:
         return not self.leaving and not self.probing and now >= self.ejected_until
@@ -76,15 +82,22 @@ class Table:
     def serving(self, model: str) -> list[Target]:
         return self._by_name.get(model, [])
 
-    def choose(self, model: str, now: float, without: Collection[Target] = (), epoch: str = "") -> Target:
+    def choose(
+        self, model: str, now: float, without: Collection[Target] = (), epoch: str = "", fingerprint: str = ""
+    ) -> Target:
         """The replica for a request, which counts as in flight there from now on (`release` ends that).
 
         `without`: tried already. `epoch`: the life that holds the stream which the request goes on with; taken
-        wherever it is still there. Raises InvalidRequest (no such model) or Overloaded (none ready).
+        wherever it is still there. `fingerprint`: that of the answer which the request goes on with. Raises
+        InvalidRequest (no such model), Overloaded (none ready) or ReplicaLost (all are of other fingerprints).
         """
         targets = self._by_name.get(model)
         if not targets:
             raise self._absent(model)
+        if fingerprint:
+            targets = [target for target in targets if target.fits(fingerprint)]
+            if not targets:
+                raise _all_differ(model)
         best = self.targets.get(epoch) if epoch else None
         if best is None or best in without or best not in targets:
             best = self._least(targets, now, without)
@@ -142,6 +155,14 @@ class Table:
     def unreachable(target: Target, now: float) -> None:
         target.ejected_until = now + EJECTION
         target.probing = False
+
+
+def _all_differ(model: str) -> ReplicaLost:
+    return ReplicaLost(
+        f"the replica was lost, and the others of {model} compute with other numerics",
+        hint="send the request again: the answer may differ",
+        code="other_fingerprint",
+    )
 
 
 class RetryBudget:
