@@ -176,3 +176,24 @@ async def test_a_draining_replica_and_a_dead_engine_are_left(
         assert (await client.reply()).json()["choices"] == calm
     assert violations(await reading) == []
     assert (await house.ask(gateway, body=plain)).json()["choices"] == calm
+
+
+async def test_a_replica_that_stands_still_is_left(house: House, gateway: Gateway, replicas: list[Replica]) -> None:
+    calm = meaning(await Stream("hot", await house.client(gateway)).read())
+    stream = Stream("hot", await house.client(gateway))
+    reading = asyncio.create_task(stream.read())
+    await stream.reach(3)
+    (busy,) = [each for each in replicas if gateway.plane.table.targets[each.epoch].in_flight]
+    engine = Path(f"/proc/{busy.process.pid}/task")
+    (pid,) = [int(pid) for file in engine.glob("*/children") for pid in file.read_text().split()]
+    stopped = (pid, busy.process.pid)
+    for each in stopped:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        got = await reading
+    finally:
+        for each in stopped:
+            os.kill(each, signal.SIGCONT)
+    assert meaning(got) == calm
+    assert violations(got) == []
+    assert (gateway.plane.stats.stalls, gateway.plane.stats.resumed) == (1, 1)

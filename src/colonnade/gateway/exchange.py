@@ -36,31 +36,6 @@ _NOT_READ = Peek("")
 class Exchange:
     """A relayed request. `begin` it; `leave` it when the client is gone; `check` it now and then."""
 
-    __slots__ = (
-        "_accepted",
-        "_account",
-        "_body",
-        "_client",
-        "_connecting",
-        "_delivery",
-        "_fresh",
-        "_head",
-        "_keep",
-        "_over",
-        "_peek",
-        "_plane",
-        "_probe",
-        "_reason",
-        "_replay",
-        "_target",
-        "_ticket",
-        "_tried",
-        "_until",
-        "_upstream",
-        "_wanted",
-        "request_id",
-    )
-
     def __init__(self, plane: Plane, client: Client, head: Head, body: bytes, *, keep: bool) -> None:
         self._plane = plane
         self._client = client
@@ -191,6 +166,8 @@ class Exchange:
             self._end_badly(Internal(f"an event of the replica is larger than {self._plane.limits.event} bytes"))
             return
         self._until = 0.0
+        if self._delivery.streams and self._target is not None:
+            self._target.pulse.heard(self._plane.now())
         if why:
             upstream.drop()
             self._fail(why)
@@ -344,6 +321,8 @@ class Exchange:
 
     def resume(self) -> None:
         if self._upstream is not None:
+            if self._target is not None and self._target.in_flight == 1:
+                self._target.pulse.begin(self._plane.now())
             self._upstream.heard_at = self._plane.now()
             self._upstream.resume()
 
@@ -369,10 +348,12 @@ class Exchange:
         upstream = self._upstream
         if upstream is None or self._client.paused:
             return
+        assert self._target is not None
+        if self._target.stalled(now) and self._moves_on(now):
+            return
         patience = self._patience()
         if now - upstream.heard_at <= patience:
             return
-        assert self._target is not None
         upstream.drop()
         self._upstream = None
         self._plane.table.unreachable(self._target, now)
@@ -380,6 +361,19 @@ class Exchange:
             self._end_badly(DeadlineExceeded(f"no answer within {patience:g} s", hint="ask for a stream"))
         else:
             self._fail(f"not a byte of it for {patience:g} s")
+
+    def _moves_on(self, now: float) -> bool:
+        """From a replica that makes no progress, if there is another."""
+        plane, stalled, upstream = self._plane, self._target, self._upstream
+        assert stalled is not None
+        assert upstream is not None
+        if not plane.table.better(self._peek.model, now, stalled, self._wanted):
+            return False
+        upstream.drop()
+        plane.stats.stalls += 1
+        plane.table.unreachable(stalled, now)
+        self._fail("it makes no progress", stalled=True)
+        return True
 
     def _patience(self) -> float:
         """Streams have keep-alives; other answers are silent until they are whole."""

@@ -43,6 +43,10 @@ class Limits:
     tick: float = 0.25
 
 
+LATE = 0.5
+"""Seconds by which a tick must be late for this process to have stood still."""
+
+
 class Connection(Protocol):
     """A client's connection, as the plane sees it."""
 
@@ -163,6 +167,12 @@ class Plane:
             return "no replica is ready: `colonnade ps`"
         return ""
 
+    def _forgive(self, late: float) -> None:
+        """What we did not hear while this process stood still is held against nobody."""
+        if late > LATE:
+            for target in self.table.targets.values():
+                target.pulse.forgive(late)
+
     def gone(self, client: Connection) -> None:
         self.clients.discard(client)
         if self.draining and not self.clients:
@@ -189,9 +199,12 @@ class Plane:
 
     async def watch(self) -> None:
         """Once a tick: act on what takes too long, close what is idle."""
+        before = self.now()
         while True:
             await asyncio.sleep(self.limits.tick)
             now = self.now()
+            self._forgive(now - before - self.limits.tick)
+            before = now
             self.seek()
             for client in list(self.clients):
                 client.check(now)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from colonnade.gateway.pulse import Pulse
 from colonnade.wire.errors import ColonnadeError, InvalidRequest, Overloaded, ReplicaLost
 from colonnade.wire.messages import Load
 from colonnade.wire.routes import Route, Routes
@@ -32,6 +33,12 @@ class Target:
     turn: int = 0
     fingerprint: str = ""
     """Of its numerics, once an answer has told it."""
+
+    pulse: Pulse = field(default_factory=Pulse)
+
+    def stalled(self, now: float) -> bool:
+        """It has work of ours and makes no progress."""
+        return self.in_flight > 0 and self.pulse.stalled(now)
 
     def fits(self, fingerprint: str) -> bool:
         """Whether it may be of this fingerprint; "" is any."""
@@ -108,12 +115,19 @@ class Table:
         best.probing = best.ejected_until > 0
         self._turn += 1
         best.turn = self._turn
+        if not best.in_flight:
+            best.pulse.begin(now)
         best.in_flight += 1
         return best
 
     def others(self, model: str, now: float, without: Collection[Target]) -> bool:
         """Whether `choose` would find one."""
         return self._least(self.serving(model), now, without) is not None
+
+    def better(self, model: str, now: float, stalled: Target, fingerprint: str) -> bool:
+        """Whether another one can take what is there."""
+        others = (target for target in self.serving(model) if target is not stalled)
+        return any(target.open(now) and not target.stalled(now) and target.fits(fingerprint) for target in others)
 
     @staticmethod
     def _least(targets: Collection[Target], now: float, without: Collection[Target]) -> Target | None:
