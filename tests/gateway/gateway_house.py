@@ -69,7 +69,7 @@ class House:
         gateway = Gateway(
             Source(file=self.file),
             http or HttpSettings(),
-            settings or GatewaySettings(port=0, shutdown_timeout=0.2),
+            settings or GatewaySettings(port=0, shutdown_timeout=0.2, hold_timeout=0.0),
             limits=limits or Limits(tick=0.02),
         )
         await gateway.start()

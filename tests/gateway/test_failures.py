@@ -25,6 +25,10 @@ async def die(connection: Connection, got: Got) -> None:
     connection.transport.abort()
 
 
+async def full(connection: Connection, got: Got) -> None:
+    connection.write(response(b'{"error":{"code":"overloaded"}}', "503 Service Unavailable"))
+
+
 async def say_nothing(connection: Connection, got: Got) -> None:
     await connection.lost
 
@@ -128,27 +132,27 @@ async def test_a_head_without_an_event_is_not_yet_an_answer(house: House) -> Non
     assert [reply.body.endswith(b"data: [DONE]\n\n") for reply in replies] == [True, True]
 
 
-async def test_two_tries_and_no_more(house: House) -> None:
+async def test_three_losses_and_no_more(house: House) -> None:
     workers = [await house.worker(die) for _ in range(4)]
     gateway = await house.gateway(*workers)
     reply = await house.ask(gateway)
     assert (reply.status, reply.code) == (502, "replica_lost")
-    assert sum(len(worker.requests) for worker in workers) == 2
+    assert sum(len(worker.requests) for worker in workers) == 3
 
 
 async def test_retries_have_a_budget(house: House) -> None:
-    gateway = await house.gateway(await house.worker(die), await house.worker(die))
+    gateway = await house.gateway(await house.worker(full), await house.worker(full))
     codes = Counter([(await house.ask(gateway)).code for _ in range(40)])
-    assert codes == {"replica_lost": 40}
+    assert codes == {"overloaded": 40}
     assert 20 <= gateway.plane.stats.retries["tiny"] <= 26
 
 
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable"])
 async def test_a_replica_that_is_full_sends_the_request_elsewhere(house: House, status: str) -> None:
-    async def full(connection: Connection, got: Got) -> None:
+    async def answer(connection: Connection, got: Got) -> None:
         connection.write(response(b'{"error":{"code":"overloaded"}}', status))
 
-    gateway = await house.gateway(await house.worker(full), await house.worker())
+    gateway = await house.gateway(await house.worker(answer), await house.worker())
     assert [(await house.ask(gateway)).status for _ in range(2)] == [200, 200]
     alone = await house.gateway(house.workers[0])
     assert (await house.ask(alone)).code == "overloaded"
@@ -185,13 +189,16 @@ async def test_a_kept_connection_that_died_with_its_replica(house: House) -> Non
     assert table["w0"].ejected_until > 0
 
 
-async def test_half_an_answer_is_seen_to_be_half(house: House) -> None:
+async def test_half_an_answer_that_was_begun_is_seen_to_be_half(house: House) -> None:
     async def answer(connection: Connection, got: Got) -> None:
         connection.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 100\r\n\r\nhalf")
         await asyncio.sleep(0)
         connection.transport.close()
 
-    client = await house.client(await house.gateway(await house.worker(answer)))
+    worker = await house.worker(answer)
+    assert (await house.ask(await house.gateway(worker))).code == "replica_lost", "it is held until it is whole"
+    limits = Limits(whole=3, tick=0.02)
+    client = await house.client(await house.gateway(worker, limits=limits))
     client.post()
     with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
         await client.reply()
@@ -224,7 +231,7 @@ async def test_bytes_that_nobody_asked_for_end_a_connection(house: House) -> Non
 
 
 async def test_a_silent_stream_is_a_lost_replica(house: House) -> None:
-    settings = GatewaySettings(port=0, silence_timeout=0.1, shutdown_timeout=0.1)
+    settings = GatewaySettings(port=0, silence_timeout=0.1, shutdown_timeout=0.1, hold_timeout=0)
     gateway = await house.gateway(await house.worker(say_nothing), settings=settings)
     reply = await house.ask(gateway, stream=True)
     assert (reply.status, reply.code) == (502, "replica_lost")

@@ -1,77 +1,40 @@
-"""One request's way: admission, a replica, the answer back by the byte; another replica if that one fails too early.
+"""One request's way: admission, a replica, the answer back by the byte; another replica when that one is lost.
 
-Nothing is sent to the client before the answer's head and, of a stream, one whole event are there: until then a failure
-can still become another try, or an error with the right status.
+Until the answer has begun, a failure can become another try, or an error with the right status; after that, a stream
+goes on from another replica where the first one left it (`resume`). A request that finds no replica waits for one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
 
-import msgspec
-
-from colonnade.gateway.admission import Badge, Peek, Ticket, fix, read_body, request_id
-from colonnade.gateway.http1 import LAST_CHUNK, Answer, Head, chunk, error_answer, relayed_head
-from colonnade.gateway.plane import Access, Plane
-from colonnade.gateway.relay import EventSplitter, EventTooLarge
+from colonnade.gateway.account import Account
+from colonnade.gateway.admission import Peek, Ticket, fix, read_body, request_id
+from colonnade.gateway.delivery import Client, Delivery, fingerprint
+from colonnade.gateway.http1 import Head, error_answer
+from colonnade.gateway.losses import lost, refusal
+from colonnade.gateway.plane import Plane
+from colonnade.gateway.relay import EventTooLarge
+from colonnade.gateway.resume import Again, Finish, GiveUp, GoOn
 from colonnade.gateway.routing import Target
 from colonnade.gateway.upstream import Pool, Upstream
-from colonnade.wire.errors import ColonnadeError, DeadlineExceeded, Internal, Overloaded, ReplicaLost
-from colonnade.wire.stream import event
+from colonnade.wire.errors import ColonnadeError, DeadlineExceeded, Internal, Overloaded
+from colonnade.wire.replay import HEADER
 
 _ELSEWHERE = (502, 503)
 """What a replica says when another one may do better: its engine is gone; it drains, or is full."""
+_LEAVING = ("draining", "not_ready")
+"""Of these: nothing was asked of it, and it will not do better soon."""
+_OTHER = 409
+"""To a replay: its numerics are others."""
 
 
 _NOT_READ = Peek("")
 
 
-class Client(Protocol):
-    """Where the answer goes."""
-
-    paused: bool
-    badge: Badge
-
-    def send(self, data: bytes) -> None: ...
-
-    def finished(self, *, keep: bool) -> None:
-        """The answer is whole; `keep`: the connection may carry another request."""
-        ...
-
-    def abort(self) -> None:
-        """Close at once: the answer is cut off, and the client must see that it is."""
-        ...
-
-
 class Exchange:
     """A relayed request. `begin` it; `leave` it when the client is gone; `check` it now and then."""
-
-    __slots__ = (
-        "_answer",
-        "_begun",
-        "_body",
-        "_client",
-        "_connecting",
-        "_events",
-        "_first_at",
-        "_fresh",
-        "_head",
-        "_keep",
-        "_label",
-        "_over",
-        "_peek",
-        "_plane",
-        "_probe",
-        "_started",
-        "_target",
-        "_tenant",
-        "_ticket",
-        "_tried",
-        "_upstream",
-        "request_id",
-    )
 
     def __init__(self, plane: Plane, client: Client, head: Head, body: bytes, *, keep: bool) -> None:
         self._plane = plane
@@ -79,18 +42,20 @@ class Exchange:
         self._head = head
         self._body = body
         self._keep = keep
-        self._started = self._first_at = plane.now()
+        self._account = Account(plane, head, body)
+        limits = plane.limits.event, plane.limits.whole
+        self._delivery = Delivery(client, plane.now, limits, partial=bool(head.last_event_id))
         self._tried: tuple[Target, ...] = ()
         self._target: Target | None = None
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._answer: Answer | None = None
-        self._events: EventSplitter | None = None
         self._peek = _NOT_READ
         self._ticket: Ticket
-        self._tenant = ""
-        self._label = ""  # the model, once a replica was found for it: clients cannot make up metrics' labels
-        self._begun = self._over = self._fresh = self._probe = False
+        self._replay = b""  # what the next replica must know to go on
+        self._wanted = ""  # the fingerprint that it must have
+        self._reason: ColonnadeError | None = None  # why the last replica was lost
+        self._until = 0.0  # how long it may wait for a replica; 0: it does not wait
+        self._accepted = self._over = self._fresh = self._probe = False
         self.request_id = b""
 
     # --- to a replica
@@ -101,22 +66,53 @@ class Exchange:
         self.request_id = request_id(self._head.request_id, noise)
         try:
             record = self._client.badge.show(plane.keys, self._head.key)
-            self._tenant = record.tenant
+            self._account.tenant = record.tenant
             self._peek = read_body(self._body)
+            self._account.model = self._peek.model
             self._ticket = fix(self.request_id, record, time.time(), noise)
-            plane.budget.earn()
-            self._dispatch()
         except ColonnadeError as error:
             self._refuse(error)
+            return
+        plane.budget.earn()
+        plane.rescues.earn()
+        self._seek()
+
+    def _seek(self) -> None:
+        """To a replica; where none can be reached, wait for one."""
+        try:
+            self._dispatch()
+        except Overloaded as error:
+            self._hold(error)
+        except ColonnadeError as error:
+            self._end_badly(error)
+
+    def _hold(self, error: Overloaded) -> None:
+        plane = self._plane
+        now = plane.now()
+        self._until = self._until or now + plane.settings.hold_timeout
+        full = len(plane.held) >= plane.limits.held and self not in plane.held
+        if now >= self._until or full or plane.draining:
+            self._end_badly(self._reason or error)
+        else:
+            plane.held[self] = None
+
+    def retry(self) -> None:
+        """There may be a replica now."""
+        self._tried = ()
+        self._seek()
 
     def _dispatch(self) -> None:
+        plane = self._plane
         epoch = self._head.last_event_id.partition(b"/")[0].decode("latin-1")
-        target = self._plane.table.choose(self._peek.model, self._plane.now(), self._tried, epoch)
-        self._target, self._probe, self._label = target, target.probing, self._peek.model
-        pool = self._plane.pool(target)
+        target = plane.table.choose(self._peek.model, plane.now(), self._tried, epoch, self._wanted)
+        plane.held.pop(self, None)
+        self._target, self._probe = target, target.probing
+        self._account.label = self._peek.model
+        self._accepted = False
+        pool = plane.pool(target)
         upstream = None if self._fresh else pool.take()
         if upstream is None:
-            self._connecting = self._plane.loop.create_task(self._connect(pool, target))
+            self._connecting = plane.loop.create_task(self._connect(pool, target))
         else:
             self._send(upstream, pool)
 
@@ -130,7 +126,7 @@ class Exchange:
             reason = f"it took no connection within {seconds:g} s" if isinstance(error, TimeoutError) else str(error)
             self._plane.table.unreachable(target, self._plane.now())
             if not self._over:
-                self._fail(reason)
+                self._move(lost(reason))
             return
         self._connecting = None
         if self._over:
@@ -142,132 +138,176 @@ class Exchange:
         self._upstream = upstream
         if self._client.paused:
             upstream.pause()
-        request = b"%b %b HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n%b%b\r\n" % (
+        replay, body = b"", self._body
+        if self._replay:
+            replay = b"%b: %d\r\n" % (HEADER.encode(), len(self._replay))
+            body = self._replay + body
+        request = b"%b %b HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n%b%b%b\r\n" % (
             self._head.method,
             self._head.path,
             pool.authority,
-            len(self._body),
+            len(body),
             self._ticket.lines,
+            replay,
             self._head.forward,
         )
-        upstream.send(self, request, self._body, self._plane.now())
+        upstream.send(self, request, body, self._plane.now())
 
     # --- back to the client
 
     def on_answer(self, upstream: Upstream) -> None:
-        if self._answer is None:
-            if not upstream.head_seen:
-                return
-            if upstream.status in _ELSEWHERE and self._again():
-                upstream.drop()
-                return
-            self._open(upstream)
-        data = upstream.take()
-        if self._events is not None:
-            try:
-                data = self._events.feed(data)
-            except EventTooLarge:
-                upstream.drop()
-                self._upstream = None
-                self._end_badly(Internal(f"an event of the replica is larger than {self._plane.limits.event} bytes"))
-                return
-        if upstream.ended:
-            self._close(upstream, data)
-        elif data:
-            self._client.send(self._framed(data))
+        if not self._accepted and (not upstream.head_seen or not self._accept(upstream)):
+            return
+        try:
+            why = self._delivery.feed(upstream.take(), ended=upstream.ended)
+        except EventTooLarge:
+            upstream.drop()
+            self._upstream = None
+            self._end_badly(Internal(f"an event of the replica is larger than {self._plane.limits.event} bytes"))
+            return
+        self._until = 0.0
+        if self._delivery.streams and self._target is not None:
+            self._target.pulse.heard(self._plane.now())
+        if why:
+            upstream.drop()
+            self._fail(why)
+        elif upstream.ended:
+            self._close(upstream)
 
-    def _open(self, upstream: Upstream) -> None:
-        """The head makes sense, and is the one that the client gets."""
+    def _accept(self, upstream: Upstream) -> bool:
+        """Whether this answer is the one that goes to the client; if not, it is waited for, or another is sought."""
+        delivery = self._delivery
+        refused = upstream.status in _ELSEWHERE or (delivery.begun and upstream.status != 200)
+        if refused and (not upstream.ended or self._turned_away(upstream)):
+            return False
         assert self._target is not None
         self._plane.table.reached(self._target)
+        self._target.fingerprint = self._target.fingerprint or fingerprint(upstream.headers)
         self._keep = self._keep and not self._plane.draining
-        self._answer = relayed_head(
-            upstream.status, upstream.headers, self.request_id, old=self._head.old, close=not self._keep
-        )
-        if self._answer.events:
-            self._events = EventSplitter(self._plane.limits.event)
+        delivery.open(upstream.status, upstream.headers, self.request_id, old=self._head.old, close=not self._keep)
+        self._accepted = True
+        return True
 
-    def _framed(self, data: bytes) -> bytes:
-        """`data` as it goes to the client, behind the head if that has not gone yet."""
-        assert self._answer is not None
-        if data and self._answer.chunked:
-            data = chunk(data)
-        if self._begun:
-            return data
-        self._begun = True
-        self._first_at = self._plane.now()
-        return self._answer.head + data
+    def _turned_away(self, upstream: Upstream) -> bool:
+        """The replica has answered, whole, that it does not do it. False: the client gets this answer."""
+        assert self._target is not None
+        code, message = refusal(upstream.peek())
+        if upstream.status == _OTHER:
+            self._target.fingerprint = fingerprint(upstream.headers) or "?"
+            self._move(lost(message), upstream)
+        elif upstream.status in _ELSEWHERE and code in _LEAVING:
+            self._target.leaving = self._target.leaving or code == "draining"
+            self._move(Overloaded(message, hint="send the request again", code=code), upstream)
+        elif upstream.status in _ELSEWHERE and code == "replica_lost":
+            upstream.drop()
+            self._fail(message)
+        elif upstream.status in _ELSEWHERE and self._delivery.begun:
+            self._move(lost(message), upstream)
+        elif upstream.status in _ELSEWHERE:
+            return self._again(upstream)
+        else:
+            upstream.drop()
+            self._end_badly(lost(f"another refused to go on: {message}"))
+        return True
 
-    def _close(self, upstream: Upstream, data: bytes) -> None:
-        assert self._answer is not None
-        if self._events is not None:
-            data += self._events.close()
-        data = self._framed(data)
+    def _close(self, upstream: Upstream) -> None:
         status = upstream.status
         self._upstream = None
         upstream.done()
-        self._client.send(data + LAST_CHUNK if self._answer.chunked else data)
+        self._finish(b"", status)
+
+    def _finish(self, data: bytes, status: int) -> None:
+        keep = self._delivery.finish(data)
         self._over_with(status)
-        self._client.finished(keep=self._keep and not self._answer.close)
+        self._client.finished(keep=self._keep and keep)
 
     # --- failures
 
     def on_lost(self, upstream: Upstream, reason: str) -> None:
         self._upstream = None
         if upstream.served > 1 and not upstream.head_seen:
-            # A kept connection that the replica closed as we wrote to it: the request was most likely never read.
+            # A kept connection that the replica closed as we wrote to it: the request was most likely never read. It is
+            # tried there again on a fresh one, which happens once: `_fresh` stays.
             self._fresh = True
+            self._reason = lost(reason)
             self._release()
-            self._try_there_again(reason)
+            self._seek()
         else:
             self._fail(reason)
 
-    def _try_there_again(self, reason: str) -> None:
-        """On a fresh connection, which happens once: `_fresh` stays."""
-        try:
-            self._dispatch()
-        except ColonnadeError:
-            self._end_badly(_lost(reason))
-
-    def _fail(self, reason: str) -> None:
-        """The replica is of no use to this request any more."""
-        if self._begun or not self._again():
-            self._end_badly(_lost(reason))
-
-    def _again(self) -> bool:
-        """Another replica works on it now. False: there is none, or enough was tried; nothing has changed."""
-        tried = (*self._tried, self._target) if self._target else self._tried
+    def _fail(self, reason: str, *, stalled: bool = False) -> None:
+        """The replica is lost to this request, which goes on elsewhere from where the client stands."""
         plane = self._plane
+        self._reason = lost(reason)
+        self._let_go()
+        match self._delivery.lost(stalled=stalled):
+            case Finish(data):
+                self._finish(data, 200)
+                return
+            case GoOn(replay, wanted):
+                self._replay, self._wanted = replay, wanted
+            case Again():
+                self._replay, self._wanted = b"", ""
+            case GiveUp(why):
+                self._end_badly(lost(f"{reason}; {why}" if why else reason))
+                return
+            case None:
+                self._end_badly(self._reason)
+                return
+        if not plane.rescues.spend():
+            self._end_badly(self._reason)
+            return
+        if self._replay:
+            plane.stats.resumed += 1
+        self._seek_elsewhere()
+
+    def _move(self, error: ColonnadeError, upstream: Upstream | None = None) -> None:
+        """To another replica; nothing was asked of this one, so that it does not count. `error` if there is none."""
+        self._reason = error
+        if upstream is not None:
+            upstream.done()
+        self._let_go()
+        self._seek_elsewhere()
+
+    def _seek_elsewhere(self) -> None:
+        before = self._plane.stats.retries
+        self._seek()
+        if self._target is not None and not self._delivery.begun:
+            before[self._peek.model] += 1
+
+    def _again(self, upstream: Upstream) -> bool:
+        """It is full: another replica works on it now. False: there is none, or enough was tried."""
+        plane = self._plane
+        tried = (*self._tried, self._target) if self._target else self._tried
         if len(tried) >= plane.limits.tries or not plane.table.others(self._peek.model, plane.now(), tried):
             return False
         if not plane.budget.spend():
             return False
-        plane.stats.retries[self._peek.model] += 1
-        self._tried = tried
-        self._answer = self._events = self._upstream = None
-        self._release()
-        self._dispatch()
+        upstream.done()
+        self._let_go()
+        self._seek_elsewhere()
         return True
+
+    def _let_go(self) -> None:
+        """Of the replica that has it."""
+        self._upstream = None
+        if self._target is not None:
+            self._tried = (*self._tried, self._target)
+        self._release()
 
     def _end_badly(self, error: ColonnadeError) -> None:
         """The client gets the error: as a status, as a last event, or as a connection that breaks off."""
-        if not self._begun:
+        if not self._delivery.begun:
             self._refuse(error)
             return
-        assert self._answer is not None
         self._plane.stats.broken += 1
         self._over_with(error.status)
-        if self._events is None:
-            self._client.abort()
-            return
-        last = event(msgspec.json.encode(error.envelope(self.request_id.decode("latin-1"))))
-        self._client.send(chunk(last) + LAST_CHUNK if self._answer.chunked else last)
-        self._client.finished(keep=False)
+        self._delivery.fail(error, self.request_id)
 
     def _refuse(self, error: ColonnadeError) -> None:
         self._plane.stats.refused[error.reason] += 1
         keep = self._keep and not self._plane.draining
-        self._first_at = self._plane.now()
+        self._delivery.first_at = self._plane.now()
         self._over_with(error.status)
         self._client.send(error_answer(error, self.request_id, close=not keep))
         self._client.finished(keep=keep)
@@ -281,6 +321,8 @@ class Exchange:
 
     def resume(self) -> None:
         if self._upstream is not None:
+            if self._target is not None and self._target.in_flight == 1:
+                self._target.pulse.begin(self._plane.now())
             self._upstream.heard_at = self._plane.now()
             self._upstream.resume()
 
@@ -306,21 +348,36 @@ class Exchange:
         upstream = self._upstream
         if upstream is None or self._client.paused:
             return
+        assert self._target is not None
+        if self._target.stalled(now) and self._moves_on(now):
+            return
         patience = self._patience()
         if now - upstream.heard_at <= patience:
             return
-        assert self._target is not None
         upstream.drop()
         self._upstream = None
         self._plane.table.unreachable(self._target, now)
-        if self._answer is None and self._peek.stream is not True:
+        if not self._accepted and self._peek.stream is not True:
             self._end_badly(DeadlineExceeded(f"no answer within {patience:g} s", hint="ask for a stream"))
         else:
             self._fail(f"not a byte of it for {patience:g} s")
 
+    def _moves_on(self, now: float) -> bool:
+        """From a replica that makes no progress, if there is another."""
+        plane, stalled, upstream = self._plane, self._target, self._upstream
+        assert stalled is not None
+        assert upstream is not None
+        if not plane.table.better(self._peek.model, now, stalled, self._wanted):
+            return False
+        upstream.drop()
+        plane.stats.stalls += 1
+        plane.table.unreachable(stalled, now)
+        self._fail("it makes no progress", stalled=True)
+        return True
+
     def _patience(self) -> float:
         """Streams have keep-alives; other answers are silent until they are whole."""
-        streams = self._events is not None or (self._answer is None and self._peek.stream is True)
+        streams = self._delivery.streams if self._accepted else self._peek.stream is True
         return self._plane.settings.silence_timeout if streams else self._plane.limits.answer
 
     def _release(self) -> None:
@@ -330,30 +387,6 @@ class Exchange:
 
     def _over_with(self, status: int) -> None:
         self._over = True
-        self._note(status)
+        self._plane.held.pop(self, None)
+        self._account.close(self.request_id, status, self._delivery, self._target)
         self._release()
-
-    def _note(self, status: int) -> None:
-        stats = self._plane.stats
-        stats.requests[self._label, status] += 1
-        if self._begun:
-            stats.took(self._label, self._first_at - self._started, self._plane.now() - self._started)
-        if self._plane.access is not None:
-            self._plane.access(self._record(status))
-
-    def _record(self, status: int) -> Access:
-        return Access(
-            request_id=self.request_id.decode("latin-1"),
-            path=self._head.path.decode("latin-1"),
-            model=self._peek.model,
-            tenant=self._tenant,
-            replica=self._target.route.replica if self._target else "",
-            status=status,
-            first_byte_s=round(self._first_at - self._started, 6),
-            duration_s=round(self._plane.now() - self._started, 6),
-            request_bytes=len(self._body),
-        )
-
-
-def _lost(reason: str) -> ReplicaLost:
-    return ReplicaLost(f"the replica was lost: {reason}", hint="send it again; `colonnade ps` says why it went")

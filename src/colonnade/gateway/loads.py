@@ -85,6 +85,9 @@ class Loads:
             return
         match said.event:
             case LoadChanged(load):
+                if load.steps != target.load.steps:
+                    target.pulse.known = True
+                    target.pulse.heard(asyncio.get_running_loop().time(), busy=target.in_flight > 0)
                 target.load = load
             case Phase(name):
                 _set_phase(target, name)
@@ -107,6 +110,7 @@ class Loads:
             return
         if numbers.at(snapshot.epoch, snapshot.seq):
             target.load = snapshot.load
+            target.pulse.known = True
             _set_phase(target, snapshot.phase)
 
 

@@ -50,6 +50,8 @@ class _Reading(Collector):
             retries.add_metric((model,), count)
         yield retries
         yield _count("broken_streams", "Answers that ended by an error after they had begun.", stats.broken)
+        yield _count("resumed_streams", "Times that a stream went on from another replica.", stats.resumed)
+        yield _count("stalled", "Requests taken from a replica that made no progress.", stats.stalls)
         yield _count("client_left", "Requests whose client went away before the end.", stats.left)
         yield _count("load_gaps", "Times that events of a replica were missed.", stats.load_gaps)
 
@@ -57,6 +59,7 @@ class _Reading(Collector):
         plane = self._plane
         yield _gauge("ready", "1 when a request could be served.", int(not plane.reason_not_ready()))
         yield _gauge("connections", "Connections of clients.", len(plane.clients))
+        yield _gauge("held", "Requests that wait for a replica that can be reached.", len(plane.held))
         yield _gauge("keys", "API keys known.", len(plane.keys))
         yield _gauge("routes_revision", "Revision of the routes in use.", plane.revision)
 

@@ -36,7 +36,15 @@ class Limits:
     connections: int = 20_000
     pipelined: int = 16
     tries: int = 2
+    whole: int = 1 << 20
+    """Bytes of an answer that is no stream which are held until it is whole."""
+    held: int = 4096
+    """Requests that wait for a replica that can be reached."""
     tick: float = 0.25
+
+
+LATE = 0.5
+"""Seconds by which a tick must be late for this process to have stood still."""
 
 
 class Connection(Protocol):
@@ -58,6 +66,12 @@ class Connection(Protocol):
         ...
 
     def abort(self) -> None: ...
+
+
+class Held(Protocol):
+    """A request that waits for a replica."""
+
+    def retry(self) -> None: ...
 
 
 class Access(msgspec.Struct, frozen=True):
@@ -95,6 +109,11 @@ class Plane:
         self.table = Table()
         self.stats = Stats()
         self.budget = RetryBudget()
+        self.rescues = RetryBudget(share=1.0, most=4096.0)
+        """Of requests whose replica was lost: it takes all of its requests at once, so the reserve is what several may
+        carry; a request has its own bound (`resume.FRUITLESS`)."""
+        self.held: dict[Held, None] = {}
+        """In the order in which they came."""
         self.pools: dict[str, Pool] = {}
         self.cards: dict[str, list[dict[str, Any]]] = {}
         """What replicas say they serve, by epoch."""
@@ -128,7 +147,13 @@ class Plane:
         for target in came:
             self.pools[target.route.epoch] = pools[target.route.epoch]
         self.revision = routes.revision
+        self.loop.call_soon(self.seek)
         return came, went
+
+    def seek(self) -> None:
+        """Those that wait for a replica look again, the first first."""
+        for held in list(self.held):
+            held.retry()
 
     def reason_not_ready(self) -> str:
         """Empty when a request could be served."""
@@ -141,6 +166,12 @@ class Plane:
         if not any(not target.leaving for target in self.table.targets.values()):
             return "no replica is ready: `colonnade ps`"
         return ""
+
+    def _forgive(self, late: float) -> None:
+        """What we did not hear while this process stood still is held against nobody."""
+        if late > LATE:
+            for target in self.table.targets.values():
+                target.pulse.forgive(late)
 
     def gone(self, client: Connection) -> None:
         self.clients.discard(client)
@@ -168,9 +199,13 @@ class Plane:
 
     async def watch(self) -> None:
         """Once a tick: act on what takes too long, close what is idle."""
+        before = self.now()
         while True:
             await asyncio.sleep(self.limits.tick)
             now = self.now()
+            self._forgive(now - before - self.limits.tick)
+            before = now
+            self.seek()
             for client in list(self.clients):
                 client.check(now)
             for pool in self.pools.values():

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from colonnade.wire.errors import ColonnadeError, InvalidRequest, Overloaded
+from colonnade.gateway.pulse import Pulse
+from colonnade.wire.errors import ColonnadeError, InvalidRequest, Overloaded, ReplicaLost
 from colonnade.wire.messages import Load
 from colonnade.wire.routes import Route, Routes
 
@@ -30,6 +31,18 @@ class Target:
     ejected_until: float = 0.0
     probing: bool = False
     turn: int = 0
+    fingerprint: str = ""
+    """Of its numerics, once an answer has told it."""
+
+    pulse: Pulse = field(default_factory=Pulse)
+
+    def stalled(self, now: float) -> bool:
+        """It has work of ours and makes no progress."""
+        return self.in_flight > 0 and self.pulse.stalled(now)
+
+    def fits(self, fingerprint: str) -> bool:
+        """Whether it may be of this fingerprint; "" is any."""
+        return not fingerprint or self.fingerprint in ("", fingerprint)
 
     def open(self, now: float) -> bool:
         return not self.leaving and not self.probing and now >= self.ejected_until
@@ -76,15 +89,22 @@ class Table:
     def serving(self, model: str) -> list[Target]:
         return self._by_name.get(model, [])
 
-    def choose(self, model: str, now: float, without: Collection[Target] = (), epoch: str = "") -> Target:
+    def choose(
+        self, model: str, now: float, without: Collection[Target] = (), epoch: str = "", fingerprint: str = ""
+    ) -> Target:
         """The replica for a request, which counts as in flight there from now on (`release` ends that).
 
         `without`: tried already. `epoch`: the life that holds the stream which the request goes on with; taken
-        wherever it is still there. Raises InvalidRequest (no such model) or Overloaded (none ready).
+        wherever it is still there. `fingerprint`: that of the answer which the request goes on with. Raises
+        InvalidRequest (no such model), Overloaded (none ready) or ReplicaLost (all are of other fingerprints).
         """
         targets = self._by_name.get(model)
         if not targets:
             raise self._absent(model)
+        if fingerprint:
+            targets = [target for target in targets if target.fits(fingerprint)]
+            if not targets:
+                raise _all_differ(model)
         best = self.targets.get(epoch) if epoch else None
         if best is None or best in without or best not in targets:
             best = self._least(targets, now, without)
@@ -95,12 +115,19 @@ class Table:
         best.probing = best.ejected_until > 0
         self._turn += 1
         best.turn = self._turn
+        if not best.in_flight:
+            best.pulse.begin(now)
         best.in_flight += 1
         return best
 
     def others(self, model: str, now: float, without: Collection[Target]) -> bool:
         """Whether `choose` would find one."""
         return self._least(self.serving(model), now, without) is not None
+
+    def better(self, model: str, now: float, stalled: Target, fingerprint: str) -> bool:
+        """Whether another one can take what is there."""
+        others = (target for target in self.serving(model) if target is not stalled)
+        return any(target.open(now) and not target.stalled(now) and target.fits(fingerprint) for target in others)
 
     @staticmethod
     def _least(targets: Collection[Target], now: float, without: Collection[Target]) -> Target | None:
@@ -142,6 +169,14 @@ class Table:
     def unreachable(target: Target, now: float) -> None:
         target.ejected_until = now + EJECTION
         target.probing = False
+
+
+def _all_differ(model: str) -> ReplicaLost:
+    return ReplicaLost(
+        f"the replica was lost, and the others of {model} compute with other numerics",
+        hint="send the request again: the answer may differ",
+        code="other_fingerprint",
+    )
 
 
 class RetryBudget:

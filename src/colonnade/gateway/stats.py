@@ -46,6 +46,10 @@ class Stats:
     """Streams that ended by an error event."""
     left: int = 0
     """Requests whose client went away before the end."""
+    stalls: int = 0
+    """Requests taken from a replica that made no progress."""
+    resumed: int = 0
+    """Times that a stream went on from another replica."""
     load_gaps: int = 0
 
     def took(self, model: str, first: float, whole: float) -> None:

@@ -72,6 +72,7 @@ class Upstream(asyncio.Protocol):
         self.served += 1
         self.heard_at = now
         self.head_seen = self.ended = False
+        self._parts = []
         self.transport.write(request + body if len(body) < 65536 else request)
         if len(body) >= 65536:
             self.transport.write(body)
@@ -88,6 +89,11 @@ class Upstream(asyncio.Protocol):
         """The body's bytes since the last call."""
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def peek(self) -> bytes:
+        """The same, left there."""
+        self._parts = [b"".join(self._parts)]
+        return self._parts[0]
 
     def drop(self) -> None:
         """Close at once: this is how a replica learns that nobody waits any more."""

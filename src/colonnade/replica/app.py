@@ -24,7 +24,9 @@ from colonnade.replica.face import Face
 from colonnade.replica.generation import Generation
 from colonnade.replica.identity import Identity
 from colonnade.replica.metrics import CONTENT_TYPE
+from colonnade.replica.past import replay_length, split
 from colonnade.wire.errors import CapacityError, ColonnadeError, Internal, MethodNotAllowed, NotFound
+from colonnade.wire.replay import HEADER, Replay
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +135,10 @@ class _Exchange:
             await respond(self._send, status, msgspec.json.encode(page), [JSON, *self._labels()])
 
     async def _generate(self) -> None:
-        body = await read_body(self._receive, self._headers.get("content-length", ""), self._face.http)
+        length = replay_length(self._headers.get(HEADER.lower(), ""))
+        declared = self._headers.get("content-length", "")
+        sent = await read_body(self._receive, declared, self._face.http, before=length)
+        replay, body = split(sent, length)
         identity = self._face.identify(self._headers)
         self._request_id = identity.request_id
         digest = hashlib.sha256(self._path.encode() + b"\0" + body).digest()
@@ -141,7 +146,7 @@ class _Exchange:
             generation, offset = self._face.streams.resume(identity, digest)
             await self._stream(generation, offset)
             return
-        generation = await self._begin(body, identity)
+        generation = await self._begin(body, identity, replay)
         if not generation.order.stream:
             await self._whole(generation)
             return
@@ -149,7 +154,7 @@ class _Exchange:
             self._face.streams.keep(generation, digest)
         await self._stream(generation, 0)
 
-    async def _begin(self, body: bytes, identity: Identity) -> Generation:
+    async def _begin(self, body: bytes, identity: Identity, replay: Replay | None) -> Generation:
         intake = self._face.open_for_work()
         read: Callable[[bytes, Identity], Awaitable[Any]]
         read, endpoint = (
@@ -161,7 +166,7 @@ class _Exchange:
             self._face.metrics.requests.labels(endpoint, error.reason).inc()
             raise
         self._warnings = taken.warnings
-        return self._face.begin(taken, identity, endpoint)
+        return self._face.begin(taken, identity, endpoint, replay)
 
     async def _stream(self, generation: Generation, offset: int) -> None:
         headers = [*EVENT_STREAM, *self._labels()]

@@ -59,6 +59,8 @@ class Choice:
         self._shown = 0  # of the text after stops are taken out
         self._logprobs: list[TokenLogprob] = []
         self._calls = 0
+        self.owed = 0
+        """Of the log-probabilities held, how many last ones are not known: the tokens were recalled."""
         self.finish: str | None = None
 
     def feed(self, tokens: Sequence[int], logprobs: Sequence[Logprob] | None, finish: str | None) -> Piece:
@@ -75,6 +77,23 @@ class Choice:
             return self._piece(tokens, found, None, abort=False)
         found.append(self._show(self._detokenizer.flush()))
         return self._end(tokens, found, finish, abort=False)
+
+    def recall(self, tokens: Sequence[int], *, logprobs: bool) -> None:
+        """Consume what one step brought in another life of the answer; what came of it has been delivered. With
+        `logprobs`, those that are still to be shown are owed: `settle` brings them, before anything else is fed."""
+        self.feed(tokens, [Logprob(token, 0.0) for token in tokens] if logprobs else None, None)
+        self.owed = len(self._logprobs)
+
+    def settle(self, logprobs: Sequence[Logprob]) -> bool:
+        """The next ones owed. False when they are of other tokens: this is not the answer that was begun."""
+        start = len(self._logprobs) - self.owed
+        self.owed -= len(logprobs)
+        assert self.owed >= 0
+        for index, logprob in enumerate(logprobs, start):
+            if self._logprobs[index].logprob.token != logprob.token:
+                return False
+            self._logprobs[index] = TokenLogprob(self._logprobs[index].offset, logprob)
+        return True
 
     def _note(self, logprob: Logprob | None) -> None:
         if logprob is not None:

@@ -27,20 +27,22 @@ class Disconnected(Exception):
     """The client went before its request was whole."""
 
 
-async def read_body(receive: Receive, declared: str, http: HttpSettings) -> bytes:
-    """Raises BodyTooLarge, RequestTimeout, Disconnected."""
-    if declared.isdecimal() and int(declared) > http.body_limit:
+async def read_body(receive: Receive, declared: str, http: HttpSettings, before: int = 0) -> bytes:
+    """`before`: bytes of a replay, which the limit does not count.
+
+    Raises BodyTooLarge, RequestTimeout, Disconnected."""
+    if declared.isdecimal() and int(declared) > http.body_limit + before:
         raise _too_large(http)
     try:
         async with asyncio.timeout(http.request_timeout):
-            return await _gather(receive, http)
+            return await _gather(receive, http, before)
     except TimeoutError as error:
         raise RequestTimeout(
             f"the request was not whole after {http.request_timeout:g} s", hint="see request_timeout"
         ) from error
 
 
-async def _gather(receive: Receive, http: HttpSettings) -> bytes:
+async def _gather(receive: Receive, http: HttpSettings, before: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -49,7 +51,7 @@ async def _gather(receive: Receive, http: HttpSettings) -> bytes:
             raise Disconnected
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > http.body_limit:
+        if size > http.body_limit + before:
             raise _too_large(http)
         if not message.get("more_body", False):
             return b"".join(parts)

@@ -24,6 +24,7 @@ from colonnade.replica.intake import Intake, Taken
 from colonnade.replica.metrics import Metrics
 from colonnade.replica.model import ServedModel
 from colonnade.replica.order import Bounds
+from colonnade.replica.past import take_in
 from colonnade.replica.progress import Progress
 from colonnade.replica.publisher import Publisher
 from colonnade.replica.spool import Spool
@@ -32,6 +33,7 @@ from colonnade.replica.timing import Timing
 from colonnade.replica.writer import StreamWriter, WholeWriter
 from colonnade.wire.errors import Overloaded
 from colonnade.wire.messages import Deltas, Loaded, Phase, Snapshot
+from colonnade.wire.replay import Replay
 from colonnade.wire.settings import HttpSettings, ReplicaSettings
 
 LAST_WORDS = 2.0
@@ -160,27 +162,34 @@ class Face:
     def identify(self, headers: Mapping[str, str]) -> Identity:
         return identify(headers, os.urandom(24), time.time(), self.settings.resume_limit)
 
-    def begin(self, taken: Taken, identity: Identity, endpoint: str) -> Generation:
-        """Submit an order; its answer goes to the generation's spool."""
+    def begin(self, taken: Taken, identity: Identity, endpoint: str, replay: Replay | None = None) -> Generation:
+        """Submit an order; its answer goes to the generation's spool. Raises what `past.take_in` raises."""
         order = taken.order
+        choices = [self._choice(taken, index) for index in range(order.choices)]
+        past = take_in(replay, order, choices, self._fingerprint) if replay else None
         self._waiting += 1
         self._quiet.clear()
         generation = Generation(
             serial=f"{next(self._serials):x}",
             order=order,
             identity=identity,
-            choices=[self._choice(taken, index) for index in range(order.choices)],
-            writer=StreamWriter(taken.shape, self.epoch, order.choices, order.include_usage)
+            choices=choices,
+            writer=StreamWriter(taken.shape, self.epoch, order.choices, order.include_usage, past)
             if order.stream
             else WholeWriter(taken.shape, order.choices),
             spool=Spool(self.settings.spool_limit if order.stream else None, keep=identity.resume > 0),
             engine=self._backend,
             watch=Timing(self.metrics, endpoint, self._left_queue, self._ended),
+            past=past,
         )
         self._generations.add(generation)
         self._progress.carries(len(self._generations), time.monotonic())
         generation.start()
         return generation
+
+    @property
+    def _fingerprint(self) -> str:
+        return self.loaded_facts.fingerprint if self.loaded_facts else ""
 
     def _choice(self, taken: Taken, index: int) -> Choice:
         order = taken.order

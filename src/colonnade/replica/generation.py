@@ -5,12 +5,13 @@ The first choice of each prompt goes first; the others follow with its first tok
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from colonnade.replica.choice import Choice
 from colonnade.replica.identity import Identity
 from colonnade.replica.order import Order
+from colonnade.replica.past import Past
 from colonnade.replica.shape import Usage
 from colonnade.replica.spool import Spool
 from colonnade.replica.writer import Writer
@@ -53,6 +54,7 @@ class Generation:
         spool: Spool,
         engine: Engine,
         watch: Watch,
+        past: Past | None = None,
     ) -> None:
         self.order = order
         self.identity = identity
@@ -66,13 +68,24 @@ class Generation:
         self._watch = watch
         self._submitted: set[int] = set()
         self._begun: set[int] = set()
-        self._cached = 0
-        self._completion = 0
+        self._past = past
+        self._cached = past.cached if past else 0
+        self._completion = past.completion if past else 0
         self._over = False
 
     def start(self) -> None:
-        for index in range(0, self.order.choices, self.order.n):
-            self._submit(index)
+        """Of each prompt, the first choice that has not finished."""
+        for group in range(0, self.order.choices, self.order.n):
+            if (first := next(self._open(group), None)) is not None:
+                self._submit(first)
+        if not self._submitted:
+            for written in self._writer.rest(self.usage):
+                self.spool.append(written)
+            self._end("ok", None)
+
+    def _open(self, group: int) -> Iterator[int]:
+        """Choices of one prompt that have not finished."""
+        return (index for index in range(group, group + self.order.n) if self._choices[index].finish is None)
 
     def cancel(self, error: ColonnadeError | None = None) -> None:
         """The engine is told within this call; the stream ends with `error`, if given."""
@@ -82,6 +95,13 @@ class Generation:
     @property
     def usage(self) -> Usage:
         return Usage(self.order.prompt_tokens, self._cached, self._completion)
+
+    @property
+    def drawn(self) -> Usage:
+        """What was computed here: an answer that goes on was counted where it began."""
+        if self._past is None:
+            return self.usage
+        return Usage(0, 0, self._completion - self._past.completion)
 
     def _key(self, index: int) -> str:
         return f"{self._serial}.{index}"
@@ -95,6 +115,7 @@ class Generation:
                 prompt=list(self.order.prompts[prompt]),
                 sampling=self.order.sampling[prompt],
                 choice=choice,
+                replay=self._past.replay(index) if self._past else [],
                 namespace=self.identity.tenant,
             ),
             lambda report: self._report(index, report),
@@ -115,8 +136,20 @@ class Generation:
         self.started = True
         if first:
             self._watch.first_token()
-        if index % self.order.n == 0 and index not in self._begun:
-            self._follow(index, delta.cached)
+        if index - index % self.order.n not in self._begun:
+            self._follow(index - index % self.order.n, delta.cached)
+        if owed := self._choices[index].owed:
+            if not self._choices[index].settle((delta.logprobs or [])[:owed]):
+                self._end("replay_differs", Internal("the answer cannot be gone on with: other tokens were drawn"))
+                return
+            if len(delta.tokens) <= owed:
+                return
+            delta = Delta(
+                delta.key, delta.position + owed, delta.tokens[owed:], (delta.logprobs or [])[owed:], delta.finish
+            )
+        self._feed(index, delta)
+
+    def _feed(self, index: int, delta: Delta) -> None:
         piece = self._choices[index].feed(delta.tokens, delta.logprobs, delta.finish)
         self._completion += len(piece.tokens)
         self._watch.tokens(index, len(piece.tokens))
@@ -128,12 +161,14 @@ class Generation:
         elif not all(fits):
             self._cut()
 
-    def _follow(self, index: int, cached: int) -> None:
+    def _follow(self, group: int, cached: int) -> None:
         """The first token of a prompt's first choice is here: the prompt is computed, the others may share it."""
-        self._begun.add(index)
-        self._cached += cached
-        for other in range(index + 1, index + self.order.n):
-            self._submit(other)
+        self._begun.add(group)
+        if self._past is None:
+            self._cached += cached
+        for other in self._open(group):
+            if other not in self._submitted:
+                self._submit(other)
 
     def _cut(self) -> None:
         error = Overloaded(

@@ -40,7 +40,7 @@ class Timing:
     def over(self, generation: Generation, outcome: str) -> None:
         if not generation.started:
             self._left_queue()
-        usage = generation.usage
+        usage = generation.drawn
         self._metrics.requests.labels(self._endpoint, outcome).inc()
         self._metrics.tokens.labels("prompt").inc(usage.prompt)
         self._metrics.tokens.labels("cached").inc(usage.cached)

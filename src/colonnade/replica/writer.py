@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from colonnade.replica.choice import Piece
+from colonnade.replica.past import Past
 from colonnade.replica.shape import Shape, Usage
 from colonnade.wire.stream import DONE, EventId, event, tokens_line, usage_line
 
@@ -25,19 +26,24 @@ class Writer(Protocol):
 
     def write(self, index: int, piece: Piece, usage: Usage) -> list[Written]: ...
 
+    def rest(self, usage: Usage) -> list[Written]:
+        """What follows the last piece of the last choice: for an answer whose choices had all finished before."""
+        ...
+
     def error(self, envelope: dict[str, Any]) -> list[Written]: ...
 
 
 class StreamWriter:
     """Blocks, in the order of the pieces. After the last one, `data: [DONE]`."""
 
-    def __init__(self, shape: Shape, epoch: str, choices: int, include_usage: bool) -> None:
+    def __init__(self, shape: Shape, epoch: str, choices: int, include_usage: bool, past: Past | None = None) -> None:
+        """With a `past`, go on after it: nothing that it delivered is written again."""
         self._shape = shape
         self._epoch = epoch
         self._include_usage = include_usage
-        self._positions = [0] * choices
-        self._finished = [False] * choices
-        self._opened = False
+        self._positions = [0] * choices if past is None else [len(tokens) for tokens in past.tokens]
+        self._finished = [False] * choices if past is None else list(past.finished)
+        self._opened = past is not None
 
     def write(self, index: int, piece: Piece, usage: Usage) -> list[Written]:
         written = [] if self._opened else self._open(usage, len(piece.tokens))
@@ -66,7 +72,13 @@ class StreamWriter:
         chunk = self._shape.chunk(index, piece)
         if not self._include_usage:
             return [self._event(chunk, comment + line), Written(DONE)]
-        return [self._event(chunk, comment), self._event(self._shape.usage_chunk(usage), line), Written(DONE)]
+        return [self._event(chunk, comment), *self.rest(usage)]
+
+    def rest(self, usage: Usage) -> list[Written]:
+        if not self._include_usage:
+            return [Written(DONE)]
+        line = usage_line(usage.prompt, usage.cached, usage.completion)
+        return [self._event(self._shape.usage_chunk(usage), line), Written(DONE)]
 
     def _event(self, body: dict[str, Any], comments: bytes) -> Written:
         event_id = EventId(self._epoch, tuple(self._positions), tuple(self._finished))
@@ -86,6 +98,10 @@ class WholeWriter:
             return []
         body = self._shape.whole([_join(pieces) for pieces in self._pieces], usage)
         return [Written(msgspec.json.encode(body))]
+
+    def rest(self, usage: Usage) -> list[Written]:
+        """An answer that is not a stream has no past."""
+        return []
 
     def error(self, envelope: dict[str, Any]) -> list[Written]:
         """Nothing has been sent: the error is the answer, and the connection writes it with its status."""

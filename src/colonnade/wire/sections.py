@@ -30,6 +30,11 @@ class GatewaySettings:
     silence_timeout: float = setting(
         60.0, units.DURATION, "A replica that sends not one byte for this long, keep-alives included, counts as lost."
     )
+    hold_timeout: float = setting(
+        30.0,
+        units.DURATION,
+        "A request whose replica was lost, or that finds none that can be reached, waits this long for one.",
+    )
     shutdown_timeout: float = setting(10.0, units.DURATION, "On SIGTERM, requests in flight may take this long to end.")
 
 
