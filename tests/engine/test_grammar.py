@@ -84,7 +84,7 @@ def test_a_function_without_parameters_takes_none() -> None:
 @pytest.mark.parametrize(
     ("grammar", "keyword", "path"),
     [
-        (schema({"not": {"minLength": 2}}), "not", ""),
+        (schema({"not": {"pattern": "a"}}), "not", ""),
         (schema({"properties": {"a/b": {"items": {"uniqueItems": True}}}}), "uniqueItems", "/properties/a~1b/items"),
         (schema({"x-guidance": {"lenient": True}, "contains": {"type": "integer"}}), "contains", ""),
         (
@@ -92,7 +92,7 @@ def test_a_function_without_parameters_takes_none() -> None:
             "type",
             "/functions/0/parameters",
         ),
-        (calls(otherwise={"properties": {"a": {"not": {"minLength": 2}}}}), "not", "/otherwise/properties/a"),
+        (calls(otherwise={"properties": {"a": {"not": {"pattern": "a"}}}}), "not", "/otherwise/properties/a"),
         (Grammar("ebnf", 'start: %json {"x-guidance": {"lenient": true}}'), "x-guidance", ""),
         (Grammar("regex", "(a"), "", ""),
         (Grammar("ebnf", "root ::= missing"), "", ""),

@@ -16,7 +16,8 @@ from typing import Any
 import msgspec
 
 from colonnade.engine.grammar import Unenforceable
-from colonnade.engine.schema import locate, lower, mapping
+from colonnade.engine.negation import mapping
+from colonnade.engine.schema import locate, lower
 
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
