@@ -7,7 +7,7 @@ import pytest
 from replica_process import TINY
 
 from colonnade.replica.grammars import LONGEST, Grammars
-from colonnade.wire.errors import InvalidRequest
+from colonnade.wire.errors import Internal, InvalidRequest
 from colonnade.wire.messages import Grammar
 
 REAL = (
@@ -65,6 +65,13 @@ async def test_one_that_hangs_or_dies_is_replaced(tmp_path: Path):
         assert "not at /a" in error.message
     finally:
         await grammars.stop()
+
+
+async def test_a_process_that_does_not_start_is_our_fault():
+    grammars = Grammars((sys.executable, "-c", ""), 1.0)
+    for _ in range(2):
+        with pytest.raises(Internal, match="did not start"):
+            await grammars.check(Grammar("regex", "a"), "regex")
 
 
 async def test_a_grammar_has_a_longest_length():

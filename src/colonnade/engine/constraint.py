@@ -16,12 +16,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from colonnade.engine.grammar import Compiler, Exhausted, Matcher, Unenforceable, allowed, word_count
+from colonnade.engine.grammar import Compiler, Matcher, allowed, word_count
 from colonnade.engine.sampler import Allowed
 from colonnade.wire.messages import Grammar
 
 KEPT = 128
 """Compiled grammars kept for requests to come."""
+
+_ALLOWED, _FORBIDDEN = np.float32(0.0), np.float32(-np.inf)
+"""What is added to a token's logit."""
 
 MakeCompiler = Callable[[], Compiler]
 
@@ -47,6 +50,7 @@ class Constraints:
         self._compiler: Compiler | None = None
         self._compiled: dict[Grammar, Matcher] = {}  # the one used last is at the end
         self._words_SW = np.zeros((slots, word_count(vocab_size)), dtype=np.uint32)
+        self._masks_SV = np.zeros((slots, vocab_size), dtype=np.float32)
         self._rows: dict[int, _Row] = {}
         self._thread = ThreadPoolExecutor(1, "grammar")
 
@@ -66,7 +70,7 @@ class Constraints:
         row.ready.result()
         if row.error:
             raise GrammarFailed(row.error)
-        return allowed(self._words_SW[slot], self._vocab_size)
+        return self._masks_SV[slot]
 
     def advance(self, drawn: Sequence[tuple[int, int]]) -> None:
         """(slot, token) of each; those without a grammar are passed over."""
@@ -82,14 +86,16 @@ class Constraints:
     def _begin(self, slot: int, row: _Row, tokens: tuple[int, ...]) -> None:
         try:
             row.matcher = self._compile(row.grammar).copy()
-        except Unenforceable as error:  # the face has checked it, so this is rare: other limits, say
-            row.error = f"the grammar cannot be enforced: {error.message}"
+        except Exception as error:  # the face has checked it, so this is rare; whatever it is, it concerns this row
+            row.error = f"the grammar cannot be enforced: {error}"
             return
         self._follow(slot, row, tokens)
+        self._unpack([slot])
 
     def _turn(self, turns: list[tuple[int, _Row, int]]) -> None:
         for slot, row, token in turns:
             self._follow(slot, row, (token,))
+        self._unpack([slot for slot, _, _ in turns])
 
     def _follow(self, slot: int, row: _Row, tokens: tuple[int, ...]) -> None:
         """Whatever goes wrong ends this row's request, and no other."""
@@ -99,8 +105,12 @@ class Constraints:
             for token in tokens:
                 row.matcher.accept(token)
             row.matcher.fill(self._words_SW[slot])
-        except (Exhausted, ValueError) as error:
+        except Exception as error:  # Exhausted, or what a library raises besides
             row.matcher, row.error = None, f"the grammar cannot be followed: {error}"
+
+    def _unpack(self, slots: list[int]) -> None:
+        bits_SV = allowed(self._words_SW[slots], self._vocab_size)
+        self._masks_SV[slots] = np.where(bits_SV, _ALLOWED, _FORBIDDEN)
 
     def _compile(self, grammar: Grammar) -> Matcher:
         if self._compiler is None:

@@ -60,6 +60,6 @@ def word_count(vocab_size: int) -> int:
     return (vocab_size + 31) // 32
 
 
-def allowed(words_W: Words, vocab_size: int) -> NDArray[np.bool_]:
-    """The bits of `words_W`, one entry a token."""
-    return np.unpackbits(words_W.view(np.uint8), count=vocab_size, bitorder="little").view(np.bool_)
+def allowed(words: Words, vocab_size: int) -> NDArray[np.bool_]:
+    """The bits of one row of words, or of several: an entry a token."""
+    return np.unpackbits(words.view(np.uint8), axis=-1, count=vocab_size, bitorder="little").view(np.bool_)

@@ -31,8 +31,8 @@ from colonnade.wire.messages import Logprob, Sampling
 NOT_FINITE = "the model's logits are not finite numbers at this position"
 NOTHING_ALLOWED = "the grammar allows no token at this position"
 
-Allowed = NDArray[np.bool_]
-"""For each token, whether a grammar lets it be drawn."""
+Allowed = Floats
+"""For each token, what a grammar adds to its logit: 0, or minus infinity for one that may not be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +72,12 @@ def draw(logits_SV: Floats, wanted_S: Sequence[Wanted], choose: Choose) -> list[
 
 def _row(logits_V: Floats, best: int, wanted: Wanted, choose: Choose) -> Outcome:
     sampling = wanted.sampling
-    admitted_V = logits_V if wanted.allowed is None else np.where(wanted.allowed, logits_V, np.float32(-np.inf))
+    admitted_V = logits_V if wanted.allowed is None else logits_V + wanted.allowed
     adjusted_V = adjust(admitted_V, wanted) if _adjusts(sampling) else admitted_V
-    if wanted.allowed is not None and not wanted.allowed.any():
-        return Outcome(0, error=NOTHING_ALLOWED)
     if adjusted_V is not logits_V:
         best = int(adjusted_V.argmax())
         if not np.isfinite(adjusted_V[best]):
-            return Outcome(0, error=NOT_FINITE)
+            return Outcome(0, error=NOT_FINITE if wanted.allowed is None else NOTHING_ALLOWED)
     token = best
     if sampling.temperature > 0:
         number = uniform(sampling.seed, wanted.choice, wanted.position)

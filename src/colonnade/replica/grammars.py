@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from colonnade.engine.grammar_check import LENGTH, Verdict
-from colonnade.wire.errors import InvalidRequest
+from colonnade.wire.errors import Internal, InvalidRequest
 from colonnade.wire.messages import Grammar
 
 LONGEST = 1 << 20
@@ -49,7 +49,8 @@ class Grammars:
         self._turn = asyncio.Lock()
 
     async def check(self, grammar: Grammar, param: str) -> None:
-        """Raises InvalidRequest for what is no grammar, cannot be enforced exactly, or takes too much to compile."""
+        """Raises InvalidRequest for what is no grammar, cannot be enforced exactly, or takes too much to compile;
+        Internal when none can be tried."""
         if len(grammar.text) > LONGEST:
             raise InvalidRequest(f"{param}: longer than {LONGEST} characters", param=param, code="grammar_too_complex")
         async with self._turn:
@@ -87,7 +88,11 @@ class Grammars:
 
     async def _start(self) -> Process:
         self._process = await asyncio.create_subprocess_exec(*self._argv, stdin=PIPE, stdout=PIPE)
-        await asyncio.wait_for(_answer(self._process), START_TIMEOUT)
+        try:
+            await asyncio.wait_for(_answer(self._process), START_TIMEOUT)
+        except (EOFError, TimeoutError) as error:
+            await self._kill()
+            raise Internal("the process that tries grammars did not start", hint="the log says why") from error
         return self._process
 
     async def _kill(self) -> None:
