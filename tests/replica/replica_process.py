@@ -105,7 +105,8 @@ Start = Callable[..., Replica]
 
 def _start(folder: Path, home: Path, *flags: str) -> Replica:
     stderr = home / "stderr"
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "COLONNADE_HOME": str(home), "PYTHONWARNINGS": "error"}
+    modules = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": modules, "COLONNADE_HOME": str(home), "PYTHONWARNINGS": "error"}
     with stderr.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "colonnade.replica", "--model", str(folder), *flags],

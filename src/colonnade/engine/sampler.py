@@ -1,8 +1,9 @@
 """From logits to a token: a fixed function of the logits and of one uniform number.
 
-    logits -> penalties -> logit bias -> temperature -> top-k -> top-p -> min-p -> inverse of the
+    logits -> grammar -> penalties -> logit bias -> temperature -> top-k -> top-p -> min-p -> inverse of the
     cumulative distribution
 
+A grammar takes out what it does not allow; what follows sees only the rest.
 The order of filters is that of transformers' warpers. A filter sees what the one before it left. Within the filters:
 
 - penalties: repetition divides positive and multiplies negative logits of tokens in prompt or output; frequency (times
@@ -28,17 +29,24 @@ from colonnade.engine.noise import uniform
 from colonnade.wire.messages import Logprob, Sampling
 
 NOT_FINITE = "the model's logits are not finite numbers at this position"
+NOTHING_ALLOWED = "the grammar allows no token at this position"
+
+Allowed = Floats
+"""For each token, what a grammar adds to its logit: 0, or minus infinity for one that may not be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One token to draw. `history` holds prompt and output; it is read only where a penalty asks for it."""
+    """One token to draw. `history` holds prompt and output; it is read only where a penalty asks for it.
+
+    `allowed` None: everything is."""
 
     sampling: Sampling
     choice: int
     position: int
     history: Ints
     prompt_length: int
+    allowed: Allowed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +72,12 @@ def draw(logits_SV: Floats, wanted_S: Sequence[Wanted], choose: Choose) -> list[
 
 def _row(logits_V: Floats, best: int, wanted: Wanted, choose: Choose) -> Outcome:
     sampling = wanted.sampling
-    adjusted_V = adjust(logits_V, wanted) if _adjusts(sampling) else logits_V
+    admitted_V = logits_V if wanted.allowed is None else logits_V + wanted.allowed
+    adjusted_V = adjust(admitted_V, wanted) if _adjusts(sampling) else admitted_V
     if adjusted_V is not logits_V:
         best = int(adjusted_V.argmax())
         if not np.isfinite(adjusted_V[best]):
-            return Outcome(0, error=NOT_FINITE)
+            return Outcome(0, error=NOT_FINITE if wanted.allowed is None else NOTHING_ALLOWED)
     token = best
     if sampling.temperature > 0:
         number = uniform(sampling.seed, wanted.choice, wanted.position)

@@ -15,8 +15,10 @@ from typing import Protocol
 import numpy as np
 
 from colonnade.engine import sampler
+from colonnade.engine.constraint import Constraints, GrammarFailed
 from colonnade.engine.fingerprint import QUANTISATION, fingerprint
 from colonnade.engine.folder import ModelFolder
+from colonnade.engine.grammar import Compiler
 from colonnade.engine.kernels.choice import choose_kernels
 from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program
 from colonnade.engine.loader import open_weights
@@ -68,9 +70,12 @@ class _Slot:
 class ModelWorker:
     """Implements `step.Worker`."""
 
-    def __init__(self, program: Program, choose: Choose, slots: int, context: int, vocab_size: int) -> None:
+    def __init__(
+        self, program: Program, choose: Choose, slots: int, context: int, vocab_size: int, constraints: Constraints
+    ) -> None:
         self._program = program
         self._choose = choose
+        self._constraints = constraints
         self._vocab_size = vocab_size
         self._tokens = np.zeros((slots, context + 1), dtype=np.int32)
         self._pages = np.zeros((slots, context + 1), dtype=np.int32)
@@ -92,6 +97,7 @@ class ModelWorker:
         self._tokens[admit.slot, : len(tokens)] = 0 if error else tokens
         self._pages[admit.slot, : len(admit.pages)] = admit.pages
         self._slots[admit.slot] = _Slot(admit.sampling, admit.choice, admit.prompt_length, error)
+        self._constraints.enter(admit.slot, admit.sampling.grammar, admit.tokens[admit.prompt_length :])
 
     def _batch(self, chunks: tuple[Chunk, ...]) -> Batch:
         lengths = [len(chunk.pages) for chunk in chunks]
@@ -112,13 +118,19 @@ class ModelWorker:
 
     def _draw(self, logits_SV: Floats, chunks: list[Chunk]) -> tuple[Drawn, ...]:
         outcomes = sampler.draw(logits_SV, [self._wanted(chunk) for chunk in chunks], self._choose)
+        self._constraints.advance([(chunk.slot, each.token) for chunk, each in zip(chunks, outcomes, strict=True)])
         return tuple(self._take(chunk, outcome) for chunk, outcome in zip(chunks, outcomes, strict=True))
 
     def _wanted(self, chunk: Chunk) -> sampler.Wanted:
         slot, length = self._slots[chunk.slot], chunk.start + len(chunk.pages)
         assert slot is not None, "a chunk of a slot that nobody entered"
         history = self._tokens[chunk.slot, :length]
-        return sampler.Wanted(slot.sampling, slot.choice, length - slot.prompt_length, history, slot.prompt_length)
+        position, allowed = length - slot.prompt_length, None
+        try:
+            allowed = self._constraints.mask(chunk.slot)
+        except GrammarFailed as error:
+            slot.error = str(error)
+        return sampler.Wanted(slot.sampling, slot.choice, position, history, slot.prompt_length, allowed)
 
     def _take(self, chunk: Chunk, outcome: sampler.Outcome) -> Drawn:
         slot = self._slots[chunk.slot]
@@ -146,13 +158,20 @@ def load_worker(
     token_bytes = model.geometry(1, 1).token_bytes
     pages, context = cache_size(settings, token_bytes, folder.max_context, free_memory())
     program = kernels.program(forward, model.geometry(pages, context))
-    worker = ModelWorker(program, kernels.choose, settings.max_running, context, model.vocab_size)
+    constraints = Constraints(lambda: _compiler(folder, model.vocab_size), settings.max_running, model.vocab_size)
+    worker = ModelWorker(program, kernels.choose, settings.max_running, context, model.vocab_size, constraints)
     clock.enter("fingerprint")
     digest = fingerprint((folder.path / "config.json", *folder.weight_files), _label(kernels), _device(kernels), cache)
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
     facts = _facts(kernels, pages, context, token_bytes) | clock.seconds()
     return LoadedWorker(worker, digest, facts, pages, context, folder.eos_token_ids)
+
+
+def _compiler(folder: ModelFolder, vocab_size: int) -> Compiler:
+    from colonnade.engine.llguidance_grammar import LlguidanceCompiler  # only where a grammar is asked for
+
+    return LlguidanceCompiler(folder.tokenizer_path.read_text("utf-8"), vocab_size, folder.eos_token_ids)
 
 
 def _label(kernels: Kernels) -> str:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import sys
 import time
 from collections.abc import Generator, Mapping
 
@@ -19,6 +20,7 @@ from colonnade.replica.backend import Backend, EngineArgv
 from colonnade.replica.choice import Choice
 from colonnade.replica.detokenize import CONTEXT
 from colonnade.replica.generation import Generation
+from colonnade.replica.grammars import Grammars
 from colonnade.replica.identity import Identity, identify
 from colonnade.replica.intake import Intake, Taken
 from colonnade.replica.metrics import Metrics
@@ -58,6 +60,7 @@ class Face:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher = Publisher(self._context, epoch)
         self._backend = Backend(self._context, self)
+        self._grammars = Grammars(_checker_argv(model, settings), settings.grammar_timeout)
         self._serials = itertools.count(1)
         self._generations: set[Generation] = set()
         self._waiting = 0
@@ -72,6 +75,7 @@ class Face:
     async def stop(self) -> None:
         """After `gone`: end the engine, close the sockets."""
         await self._backend.stop()
+        await self._grammars.stop()
         self._publisher.close()
         self._context.term()
 
@@ -82,7 +86,7 @@ class Face:
         folder = self.model.folder
         longest = min(loaded.max_context, folder.max_context)
         bounds = Bounds(longest, folder.vocab_size, folder.eos_token_ids, self.model.defaults)
-        self._intake = Intake(self.model, bounds, loaded.fingerprint, strict=self.settings.strict)
+        self._intake = Intake(self.model, bounds, loaded.fingerprint, self._grammars, strict=self.settings.strict)
         if self.phase.name == "starting":
             self._turn(Phase("ready"))
 
@@ -245,3 +249,12 @@ class Face:
             "license": self.model.license,
             "epoch": self.epoch,
         }
+
+
+def _checker_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
+    folder = model.folder
+    return [
+        *(sys.executable, "-m", "colonnade.engine.grammar_check", f"--tokenizer={folder.tokenizer_path}"),
+        *(f"--vocab-size={folder.vocab_size}", f"--end-tokens={','.join(map(str, folder.eos_token_ids))}"),
+        f"--memory={settings.grammar_memory}",
+    ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from colonnade.replica.identity import SEED_LIMIT
 from colonnade.replica.requests import CommonRequest
 from colonnade.wire.errors import ContextTooLong, InvalidRequest
-from colonnade.wire.messages import Sampling
+from colonnade.wire.messages import Grammar, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,14 @@ class Order:
         return sum(map(len, self.prompts))
 
 
-def sampling(request: CommonRequest, seed: int, bounds: Bounds, max_tokens: int, logprobs: int | None) -> Sampling:
+def sampling(
+    request: CommonRequest,
+    seed: int,
+    bounds: Bounds,
+    max_tokens: int,
+    logprobs: int | None,
+    grammar: Grammar | None = None,
+) -> Sampling:
     """`seed` is the gateway's; the body's own goes first. Raises InvalidRequest for token ids out of range."""
     _check_tokens("stop_token_ids", request.stop_token_ids or (), bounds)
     _check_tokens("logit_bias", request.logit_bias or (), bounds)
@@ -61,6 +68,7 @@ def sampling(request: CommonRequest, seed: int, bounds: Bounds, max_tokens: int,
         ignore_eos=bool(request.ignore_eos),
         logit_bias=request.logit_bias or None,
         logprobs=logprobs,
+        grammar=grammar,
     )
 
 

@@ -21,8 +21,8 @@ class Refusal:
         raise InvalidRequest(f"{name}: {self.why}", param=name, code="unsupported_parameter", hint=self.hint)
 
 
-_LATER = Refusal(
-    "nothing here can enforce a form of output yet", hint="say the form in the prompt and check the answer"
+_OTHER_NAME = Refusal(
+    "another server's name for a form of output", hint="use response_format, or one of regex, ebnf and json_schema"
 )
 _NOT_HERE = Refusal("this replica serves text alone")
 
@@ -34,7 +34,6 @@ REFUSED: dict[str, Refusal] = {
     "moderation": Refusal("nothing is moderated here"),
     "function_call": Refusal("the old form of calling", (), "use tools and tool_choice"),
     "functions": Refusal("the old form of calling", (), "use tools"),
-    "response_format": Refusal(_LATER.why, ({"type": "text"},), _LATER.hint),
     "reasoning_effort": Refusal("the model has no such knob", ("none",)),
     "verbosity": Refusal("the model has no such knob", ("medium",)),
     "service_tier": Refusal("there is one tier", ("auto", "default")),
@@ -45,11 +44,11 @@ REFUSED: dict[str, Refusal] = {
     "echo": Refusal("the prompt is not repeated", (False,)),
     "suffix": Refusal("text is only written forward", ("",)),
     # Fields of other servers that would change the answer.
-    "guided_json": _LATER,
-    "guided_regex": _LATER,
-    "guided_choice": _LATER,
-    "guided_grammar": _LATER,
-    "structured_outputs": _LATER,
+    "guided_json": _OTHER_NAME,
+    "guided_regex": _OTHER_NAME,
+    "guided_choice": _OTHER_NAME,
+    "guided_grammar": _OTHER_NAME,
+    "structured_outputs": _OTHER_NAME,
     "min_tokens": Refusal("not honoured", (0,)),
     "bad_words": Refusal("not honoured", ([],), "use logit_bias"),
     "allowed_token_ids": Refusal("not honoured", (), "use logit_bias"),

@@ -57,7 +57,7 @@ class Function(msgspec.Struct):
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: Literal[False] | None = None  # nothing enforces it yet
+    strict: bool | None = None
 
 
 class Tool(msgspec.Struct):
@@ -68,6 +68,30 @@ class Tool(msgspec.Struct):
 class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
     include_obfuscation: Literal[False] | None = None
+
+
+class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
+    """Anything."""
+
+
+class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
+    """Any JSON object."""
+
+
+class NamedSchema(msgspec.Struct):
+    """`strict` false is held to as well: there is no looser way here."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=256)]
+    schema: dict[str, Any] | bool
+    description: str | None = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+    json_schema: NamedSchema
+
+
+ResponseFormat = TextFormat | JsonObjectFormat | JsonSchemaFormat
 
 
 class CommonRequest(msgspec.Struct, kw_only=True):
@@ -90,6 +114,10 @@ class CommonRequest(msgspec.Struct, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     ignore_eos: bool | None = None
+    response_format: ResponseFormat | None = None
+    regex: str | None = None
+    ebnf: str | None = None
+    json_schema: str | dict[str, Any] | None = None
     user: str | None = None
 
     def stops(self) -> tuple[str, ...]:
@@ -181,6 +209,10 @@ def _shown(name: str) -> str:
 
 def _check(request: CommonRequest) -> None:
     request.stops()
+    wanted = request.response_format
+    schema = wanted.json_schema.schema if isinstance(wanted, JsonSchemaFormat) else request.json_schema
+    if _depth(schema) > MAX_DEPTH:
+        raise _too_deep()
     if request.stream_options is not None and not request.stream:
         raise InvalidRequest("stream_options: only with stream: true", param="stream_options")
     if isinstance(request, ChatRequest):
@@ -192,18 +224,32 @@ def _check_chat(request: ChatRequest) -> None:
         raise InvalidRequest("top_logprobs: only with logprobs: true", param="top_logprobs")
     if len(request.metadata or ()) > 16:
         raise InvalidRequest("metadata: at most 16 pairs", param="metadata")
-    if request.tool_choice not in (None, "none", "auto"):
-        raise InvalidRequest(
-            "tool_choice: only auto and none are honoured; nothing here can force a call yet",
-            param="tool_choice",
-            code="unsupported_parameter",
-            hint="use tool_choice auto, and say in the system message when to call",
-        )
+    _check_choice(request)
     for index, message in enumerate(request.messages):
         if message.content is None and message.role != "assistant":
             raise InvalidRequest(f"messages[{index}].content: missing", param=f"messages[{index}].content")
     for index, tool in enumerate(request.tools or ()):
         _check_tool(index, tool)
+
+
+def _check_choice(request: ChatRequest) -> None:
+    """A call can only be asked for of functions that are there."""
+    names = [named(tool) for tool in request.tools or ()]
+    choice = request.tool_choice
+    if choice == "required" and not names:
+        raise InvalidRequest("tool_choice: required, and there are no tools", param="tool_choice")
+    if isinstance(choice, dict) and (choice.get("type") != "function" or named(choice) not in names):
+        raise InvalidRequest(
+            'tool_choice: not {"type": "function", "function": {"name": …}} with the name of one of the tools',
+            param="tool_choice",
+        )
+
+
+def named(tool: dict[str, Any]) -> str | None:
+    """The name of a tool's function, or of the one that a tool_choice asks for."""
+    function = tool.get("function")
+    name = cast(dict[str, Any], function).get("name") if isinstance(function, dict) else None
+    return name if isinstance(name, str) else None
 
 
 def _check_tool(index: int, tool: dict[str, Any]) -> None:

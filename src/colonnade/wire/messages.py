@@ -9,7 +9,20 @@ MessagePack over ZeroMQ. Face to engine: `Command`. Engine to face: `Report`. Re
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
+
+
+class Grammar(msgspec.Struct, frozen=True):
+    """What an answer must be, exactly. Equal grammars are compiled once.
+
+    `text` is a JSON schema; a regular expression; EBNF, as GBNF (`root ::= …`) or as Lark; or the JSON of
+    `engine.call_grammar.Calls`.
+    """
+
+    kind: Literal["json_schema", "regex", "ebnf", "calls"]
+    text: str
 
 
 class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -28,6 +41,8 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     ignore_eos: bool = False
     logit_bias: dict[int, float] | None = None
     logprobs: int | None = None  # None: none; k: of the chosen token and of the k most likely
+    grammar: Grammar | None = None
+    """Tokens that it does not allow are taken out before anything else; it has been checked to compile."""
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

@@ -58,6 +58,12 @@ class ReplicaSettings:
     stall_timeout: float = setting(
         30.0, units.DURATION, "With work in flight and not one engine step for this long, the replica is not ready."
     )
+    grammar_timeout: float = setting(
+        2.0, units.DURATION, "A grammar or JSON schema that takes longer to compile is refused.", at_least=0.01
+    )
+    grammar_memory: int = setting(
+        4 << 30, units.BYTES, "Address space of the process that tries grammars; one that needs more is refused."
+    )
 
 
 @dataclass(frozen=True)
