@@ -25,10 +25,13 @@ from colonnade.cli.waiting import until_ready
 from colonnade.drivers.records import write_atomically
 from colonnade.engine.folder import ModelFolder
 from colonnade.fleet.keys import digest, new_key, new_pepper
+from colonnade.packages.folder import is_package, open_package
 from colonnade.wire.errors import SetupError
 from colonnade.wire.routes import KeyRecord, Route, Routes
 from colonnade.wire.settings import Resolved, to_argv
 
+ALIAS = "model"
+"""The name that paths of a Truss have, whatever its own is."""
 LISTEN_S = 30.0
 """A process listens long before its model is loaded."""
 
@@ -47,7 +50,9 @@ class Serving:
         """
         check_auth(settings)
         check_free(settings)
-        ModelFolder.open(model)
+        self._package = open_package(model) if is_package(model) else None
+        if self._package is None:
+            ModelFolder.open(model)
         home = Home(settings.home)
         home.prepare()
         self._session = session
@@ -58,7 +63,8 @@ class Serving:
         self._key = new_key() if settings.gateway.auth else ""
         self._folder = Path(tempfile.mkdtemp(prefix="serve-", dir=home.run))
         self._logs = home.logs
-        self._replica = self._child("replica", "colonnade.replica", self._replica_arguments())
+        module = "colonnade.replica" if self._package is None else "colonnade.replica.package"
+        self._replica = self._child("replica", module, self._replica_arguments())
         self._gateway = self._child("gateway", "colonnade.gateway", self._gateway_arguments())
 
     async def run(self) -> None:
@@ -98,12 +104,13 @@ class Serving:
             )
         name = await asyncio.to_thread(self._served_name, replica["url"])
         with phases("gateway ready"):
-            self._write_routes(Route("serve-0", replica["epoch"], replica["url"], name, replica.get("events", "")))
+            aliases = () if self._package is None else (ALIAS,)
+            self._write_routes(Route("serve-0", replica["epoch"], replica["url"], name, replica["events"], aliases))
             await self._gateway.start()
             gateway = await self._gateway.announcement(LISTEN_S)
             await until_ready(gateway["url"], LISTEN_S, self._gateway.ended(), "the gateway")
         self._session.talk(f"{phases.total:7.2f} s  in all")
-        return Greeting(gateway["url"], self._key, name, os.getpid())
+        return Greeting(gateway["url"], self._key, name, os.getpid(), self._package is not None)
 
     async def _watch(self) -> None:
         """Returns at the end of standard input where that is wanted; raises when a process ends."""
@@ -132,11 +139,13 @@ class Serving:
 
     def _replica_arguments(self) -> list[str]:
         settings = self._settings
-        named = ["--model", self._model, "--host", "127.0.0.1", "--port", "0", "--epoch", secrets.token_hex(5)]
+        what = ["--model", self._model] if self._package is None else ["--package", self._model]
+        engine = to_argv(settings.engine) if self._package is None else []
+        named = [*what, "--host", "127.0.0.1", "--port", "0", "--epoch", secrets.token_hex(5)]
         return [
             *named,
             *to_argv(settings.replica),
-            *to_argv(settings.engine),
+            *engine,
             *to_argv(settings.http),
             *to_argv(settings.log),
         ]

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from colonnade.gateway.admission import Badge, Peek, Ticket, fix, read_body, request_id
+from colonnade.gateway.endpoints import named_in
 from colonnade.gateway.http1 import LAST_CHUNK, Answer, Head, chunk, error_answer, relayed_head
 from colonnade.gateway.plane import Access, Plane
 from colonnade.gateway.relay import EventSplitter, EventTooLarge
@@ -102,7 +103,8 @@ class Exchange:
         try:
             record = self._client.badge.show(plane.keys, self._head.key)
             self._tenant = record.tenant
-            self._peek = read_body(self._body)
+            named = named_in(self._head.method, self._head.path)
+            self._peek = read_body(self._body) if named is None else Peek(named)
             self._ticket = fix(self.request_id, record, time.time(), noise)
             plane.budget.earn()
             self._dispatch()
