@@ -9,8 +9,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -44,9 +45,11 @@ class Serving:
         model: str,
         greet: Callable[[Greeting], None],
         stop_on_eof: bool = False,
+        beside: Callable[[str], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """`greet` is called once, when everything answers. `stop_on_eof`: the end of standard input stops it, for
-        parents that may die. Raises SetupError before anything is started.
+        """`greet` is called once, when everything answers; `beside` runs from then on, with the replica's URL.
+        `stop_on_eof`: the end of standard input stops it, for parents that may die. Raises SetupError before anything
+        is started.
         """
         check_auth(settings)
         check_free(settings)
@@ -60,6 +63,8 @@ class Serving:
         self._model = model
         self._greet = greet
         self._stop_on_eof = stop_on_eof
+        self._beside = beside
+        self._replica_url = ""
         self._key = new_key() if settings.gateway.auth else ""
         self._folder = Path(tempfile.mkdtemp(prefix="serve-", dir=home.run))
         self._logs = home.logs
@@ -95,6 +100,7 @@ class Serving:
         with phases("replica listens"):
             await self._replica.start()
             replica = await self._replica.announcement(LISTEN_S)
+            self._replica_url = replica["url"]
         with phases(f"{self._model} loaded"):
             await until_ready(
                 replica["url"],
@@ -115,16 +121,19 @@ class Serving:
     async def _watch(self) -> None:
         """Returns at the end of standard input where that is wanted; raises when a process ends."""
         endings = {asyncio.create_task(child.ended()): child for child in (self._replica, self._gateway)}
+        beside = asyncio.create_task(_forever() if self._beside is None else self._beside(self._replica_url))
         eof = asyncio.create_task(_end_of_stdin() if self._stop_on_eof else _forever())
         try:
-            await asyncio.wait((*endings, eof), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((*endings, eof, beside), return_when=asyncio.FIRST_COMPLETED)
+            if beside.done():
+                await beside
             for task in (task for task in endings if task.done()):
                 child = endings[task]
                 raise SetupError(f"the {child.name} ended: {task.result()}", hint=f"its log is {child.log}")
         finally:
-            for task in (*endings, eof):
+            for task in (*endings, eof, beside):
                 task.cancel()
-            await asyncio.wait((*endings, eof))
+            await asyncio.wait((*endings, eof, beside))
 
     def _forget_logs(self) -> None:
         for child in (self._replica, self._gateway):

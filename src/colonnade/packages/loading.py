@@ -132,8 +132,10 @@ def reloaded(package: Package) -> type:
     the modules that were there before are then there again."""
     roots = [package.module.parent, *package.search_path[1:]]
     ours = {name: module for name, module in sys.modules.items() if _within(module, roots)}
-    for name in ours:
+    for name, module in ours.items():
         del sys.modules[name]
+        if cached := getattr(module, "__cached__", None):  # it counts seconds: two edits within one look alike to it
+            Path(cached).unlink(missing_ok=True)
     importlib.invalidate_caches()
     try:
         return class_of(package)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from colonnade.cli import exits
 from colonnade.cli.command import Command, Group
 from colonnade.cli.session import Session
+from colonnade.cli.settings_options import given, setting_options
 
 
 @click.group(
@@ -20,7 +22,7 @@ from colonnade.cli.session import Session
     ),
 )
 def package() -> None:
-    """Start and check packages: models as folders."""
+    """Start, check and watch packages: models as folders."""
 
 
 @package.command(cls=Command, examples=("colonnade package init my-model",))
@@ -69,3 +71,35 @@ def check(session: Session, folder: Path) -> int:
                 session.talk(f"{wish.verdict}: {wish.key}: {wish.said}")
         session.talk("it can be served" if verdict.passed else "it cannot be served")
     return exits.OK if verdict.passed else exits.FAILED
+
+
+@package.command(
+    cls=Command,
+    examples=("colonnade package watch my-model", "colonnade package watch my-model --port 0 --no-auth"),
+)
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, path_type=Path))
+@setting_options("gateway.host", "gateway.port", "gateway.auth", "replica.served_name")
+@click.option("--stop-on-eof", is_flag=True, hidden=True, help="Stop when standard input ends.")
+@click.pass_obj
+def watch(session: Session, folder: Path, stop_on_eof: bool, **options: Any) -> None:
+    """Serve a package, and read its class anew whenever a Python file of it changes.
+
+    The instance stays, with everything that load() made: only its methods are new. A file that cannot be imported
+    changes nothing. config.yaml takes a new start.
+    """
+    import asyncio
+    from functools import partial
+
+    from colonnade.cli.commands.serve import greet
+    from colonnade.cli.serving import Serving
+    from colonnade.cli.signals import Stopped
+    from colonnade.cli.watching import Watching
+    from colonnade.packages.folder import open_package
+
+    watching = Watching(session, open_package(folder))
+    settings = session.settings(given(options))
+    serving = Serving(session, settings, str(folder), partial(greet, session), stop_on_eof, watching.run)
+    try:
+        asyncio.run(serving.run())
+    except Stopped as stopped:
+        session.talk(f"stopped by {stopped}")

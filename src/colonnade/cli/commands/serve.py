@@ -44,16 +44,16 @@ def serve(session: Session, model: str, stop_on_eof: bool, announce_fd: int | No
     from colonnade.cli.signals import Stopped
 
     with contextlib.ExitStack() as stack:
-        greet = partial(_greet, session)
+        tell = partial(greet, session)
         if announce_fd is not None:
-            greet = stack.enter_context(Announcing(announce_fd)).greeting
-        serving = Serving(session, session.settings(given(options)), model, greet, stop_on_eof)
+            tell = stack.enter_context(Announcing(announce_fd)).greeting
+        serving = Serving(session, session.settings(given(options)), model, tell, stop_on_eof)
         try:
             asyncio.run(serving.run())
         except Stopped as stopped:
             session.talk(f"stopped by {stopped}")
 
 
-def _greet(session: Session, greeting: Greeting) -> None:
+def greet(session: Session, greeting: Greeting) -> None:
     session.json(greeting.fields()) if session.as_json else session.data(greeting.text())
     session.talk("Ctrl-C stops it")
