@@ -153,6 +153,17 @@ def test_typed(served: dict[str, Process]) -> None:
     ]
 
 
+def test_typed_and_no_json(served: dict[str, Process]) -> None:
+    answer = served["typed"].predict(b'{"a":')
+    assert answer.json == {"error": "Input Parsing Error:\n  `__root__`: Expecting value: line 1 column 6 (char 5)."}
+
+
+@pytest.mark.parametrize(("body", "kind"), [(b"\xff", "application/json"), (b"\xc1", "application/octet-stream")])
+def test_bodies_that_nothing_can_read(served: dict[str, Process], body: bytes, kind: str) -> None:
+    answer = served["plain"].predict(body, content_type=kind)
+    assert (answer.status, answer.fault) == (400, ("04", "700"))
+
+
 def test_schema(served: dict[str, Process]) -> None:
     page = served["typed"].ask("GET", "/v1/models/model/schema").json
     assert page["supports_streaming"] is False

@@ -24,13 +24,13 @@ def inputs_of(contract: Contract, headers: Mapping[str, str], body: bytes) -> An
     """Raises Refused with what is wrong in the client's words."""
     wanted = contract.schema.inputs if contract.schema else None
     try:
-        if is_binary(headers):
-            value = from_binary(body)
-            return value if wanted is None else wanted.model_validate(value)
-        return _decode(body) if wanted is None else wanted.model_validate_json(body)
+        value = from_binary(body) if is_binary(headers) else _decode(body)
+        return value if wanted is None else wanted.model_validate(value)
     except ValidationError as error:
         raise unreadable(error) from error
     except json.JSONDecodeError as error:
+        if wanted is not None:
+            raise Refused(400, f"Input Parsing Error:\n  `__root__`: {error}.", "700") from error
         raise Refused(400, f"Invalid JSON payload: {error}", "700") from error
     except ValueError as error:
         raise Refused(400, str(error), "700") from error

@@ -167,12 +167,12 @@ class PackageApp:
 
     async def _call(self, name: str, scope: Message, receive: Receive, send: Send) -> None:
         contract = self._face.contract()
-        if contract.get(name) is None:
-            raise Refused(404, f"`{name}` must only be called if model has it.", "700")
         headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
         body = await read_body(receive, headers.get("content-length", ""), self._face.http)
         request = await _request(scope, receive, send, body)
         inputs = None if contract.reads_body_itself else inputs_of(contract, headers, body)
+        if contract.get(name) is None:
+            raise Refused(404, f"`{name}` must only be called if model has it.", "700")
         result = await self._result(name, contract, inputs, request)
         await answer(result, headers, body, scope, receive, send)
 
