@@ -87,4 +87,4 @@ def test_tables_of_routes(row: tuple[str, str, str]) -> None:
 
 def test_every_room_that_serves_exports_its_table_of_routes() -> None:
     rooms = {file.parts[-2] for file, tree in documented.sources() if "ROUTES" in documented.assigned(tree)}
-    assert rooms == {"fleet", "gateway", "replica"}
+    assert rooms == {"fleet", "gateway", "package", "replica"}

@@ -7,7 +7,7 @@ from fake_worker import Connection, Got, response
 from gateway_house import House, until
 from prometheus_client.parser import text_string_to_metric_families
 
-from colonnade.gateway.endpoints import RELAYED, ROUTES
+from colonnade.gateway.endpoints import RELAYED, ROUTES, named_in
 from colonnade.gateway.fetch import FetchFailed, get
 from colonnade.gateway.plane import Limits
 from colonnade.wire.errors import BadSetting
@@ -165,8 +165,28 @@ async def test_fetching(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
         await get(worker.url, 5)
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        (b"POST", b"/v1/models/m:predict", "m"),
+        (b"POST", b"/v1/models/m:predict_binary", "m"),
+        (b"GET", b"/v1/models/m.1-b/loaded", "m.1-b"),
+        (b"GET", b"/v1/models/m/schema", "m"),
+        (b"GET", b"/v1/models/m:predict", None),
+        (b"POST", b"/v1/models/m/loaded", None),
+        (b"GET", b"/v1/models/m", None),
+        (b"POST", b"/v1/models/:predict", None),
+        (b"POST", b"/v1/models/a/b:predict", None),
+        (b"POST", b"/v1/chat/completions", None),
+    ],
+)
+def test_packages_are_named_by_the_path(method: bytes, path: bytes, name: str | None) -> None:
+    assert named_in(method, path) == name
+
+
 def test_the_table_of_endpoints() -> None:
-    assert {(b"POST", b"/v1/chat/completions"), (b"POST", b"/v1/completions")} == RELAYED
+    assert {(b"POST", b"/v1/chat/completions"), (b"POST", b"/v1/completions")} < RELAYED
+    assert {method for method, _ in RELAYED} == {b"POST"}
     assert len({path for _, path, _ in ROUTES}) == len(ROUTES)
 
 

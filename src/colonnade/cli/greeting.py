@@ -17,13 +17,18 @@ class Greeting(msgspec.Struct, frozen=True):
     key: str
     model: str
     pid: int
+    package: bool = False
+    """What is served is a package: it is asked by its path."""
 
     @property
     def curl(self) -> str:
         """One line for a POSIX shell."""
         messages = [{"role": "user", "content": QUESTION}]
         body = json.dumps({"model": self.model, "messages": messages, "max_tokens": 200})
-        words = ["curl", "-s", f"{self.url}/v1/chat/completions"]
+        path = "/v1/chat/completions"
+        if self.package:
+            body, path = "{}", f"/v1/models/{self.model}:predict"
+        words = ["curl", "-s", f"{self.url}{path}"]
         if self.key:
             words += ["-H", f"Authorization: Bearer {self.key}"]
         words += ["-H", "Content-Type: application/json", "-d", body]

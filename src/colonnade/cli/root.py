@@ -18,6 +18,7 @@ COMMANDS = {
     "up": ("colonnade.cli.commands.up:up", "Start everything: control plane, agent, gateway, and a served model."),
     "down": ("colonnade.cli.commands.down:down", "Stop everything that `up` started."),
     "serve": ("colonnade.cli.commands.serve:serve", "Serve one model with one replica, without a control plane."),
+    "package": ("colonnade.cli.commands.package:package", "Start, check and watch packages: models as folders."),
     "chat": ("colonnade.cli.commands.chat:chat", "Talk to a model."),
     "ps": ("colonnade.cli.commands.ps:ps", "List the replicas, their state, and why each is in it."),
     "logs": ("colonnade.cli.commands.logs:logs", "Show what a replica or a process of `up` said."),

@@ -9,8 +9,9 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,10 +26,13 @@ from colonnade.cli.waiting import until_ready
 from colonnade.drivers.records import write_atomically
 from colonnade.engine.folder import ModelFolder
 from colonnade.fleet.keys import digest, new_key, new_pepper
+from colonnade.packages.folder import is_package, open_package
 from colonnade.wire.errors import SetupError
 from colonnade.wire.routes import KeyRecord, Route, Routes
 from colonnade.wire.settings import Resolved, to_argv
 
+ALIAS = "model"
+"""The name that paths of a Truss have, whatever its own is."""
 LISTEN_S = 30.0
 """A process listens long before its model is loaded."""
 
@@ -41,13 +45,17 @@ class Serving:
         model: str,
         greet: Callable[[Greeting], None],
         stop_on_eof: bool = False,
+        beside: Callable[[str], Coroutine[Any, Any, None]] | None = None,
     ) -> None:
-        """`greet` is called once, when everything answers. `stop_on_eof`: the end of standard input stops it, for
-        parents that may die. Raises SetupError before anything is started.
+        """`greet` is called once, when everything answers; `beside` runs from then on, with the replica's URL.
+        `stop_on_eof`: the end of standard input stops it, for parents that may die. Raises SetupError before anything
+        is started.
         """
         check_auth(settings)
         check_free(settings)
-        ModelFolder.open(model)
+        self._package = open_package(model) if is_package(model) else None
+        if self._package is None:
+            ModelFolder.open(model)
         home = Home(settings.home)
         home.prepare()
         self._session = session
@@ -55,10 +63,13 @@ class Serving:
         self._model = model
         self._greet = greet
         self._stop_on_eof = stop_on_eof
+        self._beside = beside
+        self._replica_url = ""
         self._key = new_key() if settings.gateway.auth else ""
         self._folder = Path(tempfile.mkdtemp(prefix="serve-", dir=home.run))
         self._logs = home.logs
-        self._replica = self._child("replica", "colonnade.replica", self._replica_arguments())
+        module = "colonnade.replica" if self._package is None else "colonnade.replica.package"
+        self._replica = self._child("replica", module, self._replica_arguments())
         self._gateway = self._child("gateway", "colonnade.gateway", self._gateway_arguments())
 
     async def run(self) -> None:
@@ -89,6 +100,7 @@ class Serving:
         with phases("replica listens"):
             await self._replica.start()
             replica = await self._replica.announcement(LISTEN_S)
+            self._replica_url = replica["url"]
         with phases(f"{self._model} loaded"):
             await until_ready(
                 replica["url"],
@@ -98,26 +110,30 @@ class Serving:
             )
         name = await asyncio.to_thread(self._served_name, replica["url"])
         with phases("gateway ready"):
-            self._write_routes(Route("serve-0", replica["epoch"], replica["url"], name, replica.get("events", "")))
+            aliases = () if self._package is None else (ALIAS,)
+            self._write_routes(Route("serve-0", replica["epoch"], replica["url"], name, replica["events"], aliases))
             await self._gateway.start()
             gateway = await self._gateway.announcement(LISTEN_S)
             await until_ready(gateway["url"], LISTEN_S, self._gateway.ended(), "the gateway")
         self._session.talk(f"{phases.total:7.2f} s  in all")
-        return Greeting(gateway["url"], self._key, name, os.getpid())
+        return Greeting(gateway["url"], self._key, name, os.getpid(), self._package is not None)
 
     async def _watch(self) -> None:
         """Returns at the end of standard input where that is wanted; raises when a process ends."""
         endings = {asyncio.create_task(child.ended()): child for child in (self._replica, self._gateway)}
+        beside = asyncio.create_task(_forever() if self._beside is None else self._beside(self._replica_url))
         eof = asyncio.create_task(_end_of_stdin() if self._stop_on_eof else _forever())
         try:
-            await asyncio.wait((*endings, eof), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((*endings, eof, beside), return_when=asyncio.FIRST_COMPLETED)
+            if beside.done():
+                await beside
             for task in (task for task in endings if task.done()):
                 child = endings[task]
                 raise SetupError(f"the {child.name} ended: {task.result()}", hint=f"its log is {child.log}")
         finally:
-            for task in (*endings, eof):
+            for task in (*endings, eof, beside):
                 task.cancel()
-            await asyncio.wait((*endings, eof))
+            await asyncio.wait((*endings, eof, beside))
 
     def _forget_logs(self) -> None:
         for child in (self._replica, self._gateway):
@@ -132,11 +148,13 @@ class Serving:
 
     def _replica_arguments(self) -> list[str]:
         settings = self._settings
-        named = ["--model", self._model, "--host", "127.0.0.1", "--port", "0", "--epoch", secrets.token_hex(5)]
+        what = ["--model", self._model] if self._package is None else ["--package", self._model]
+        engine = to_argv(settings.engine) if self._package is None else []
+        named = [*what, "--host", "127.0.0.1", "--port", "0", "--epoch", secrets.token_hex(5)]
         return [
             *named,
             *to_argv(settings.replica),
-            *to_argv(settings.engine),
+            *engine,
             *to_argv(settings.http),
             *to_argv(settings.log),
         ]

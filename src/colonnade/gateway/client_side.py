@@ -10,7 +10,7 @@ import httptools
 
 from colonnade.gateway.admission import Badge, request_id
 from colonnade.gateway.answers import Local
-from colonnade.gateway.endpoints import RELAYED
+from colonnade.gateway.endpoints import RELAYED, named_in
 from colonnade.gateway.exchange import Exchange
 from colonnade.gateway.http1 import CONTINUE, Head, bad_framing, error_answer, read_head
 from colonnade.gateway.plane import Plane
@@ -266,7 +266,7 @@ class ClientSide(asyncio.Protocol):
 
     def _serve(self, head: Head, body: bytes, keep: bool) -> None:
         keep = keep and not self._plane.draining
-        if (head.method, head.path) in RELAYED:
+        if (head.method, head.path) in RELAYED or named_in(head.method, head.path) is not None:
             self._current = Exchange(self._plane, self, head, body, keep=keep)
         else:
             self._current = Local(self._plane, self, head, keep=keep)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from colonnade.wire.errors import MethodNotAllowed, NotFound
 
 ROUTES: tuple[tuple[str, str, str], ...] = (
@@ -12,6 +14,9 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/v1/models/{model}", "One of them."),
     ("POST", "/v1/chat/completions", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/completions", "Relayed to a replica of the body's `model`."),
+    ("POST", "/v1/embeddings", "Relayed to a package, the body's `model`."),
+    ("POST", "/v1/messages", "Relayed to a package, the body's `model`."),
+    ("POST", "/v1/responses", "Relayed to a package, the body's `model`."),
 )
 """(method, path, summary) of every endpoint."""
 
@@ -19,14 +24,36 @@ RELAYED = frozenset((method.encode(), path.encode()) for method, path, _ in ROUT
 
 MODELS = b"/v1/models/"
 
+OF_PACKAGES: tuple[tuple[str, str, str], ...] = (
+    ("POST", "/v1/models/{model}:predict", "Relayed to the package that the path names; the body is not read."),
+    ("POST", "/v1/models/{model}:predict_binary", "The same."),
+    ("GET", "/v1/models/{model}/loaded", "Relayed to the package that the path names."),
+    ("GET", "/v1/models/{model}/schema", "Relayed to the package that the path names."),
+)
+
+_ACTION = re.compile(rb"/v1/models/([^/:]{1,256})(?:(:predict|:predict_binary)|/(?:loaded|schema))")
+
+
+def named_in(method: bytes, path: bytes) -> str | None:
+    """The package that a path asks for by its name, where it does."""
+    found = _ACTION.fullmatch(path) if path.startswith(MODELS) else None
+    if found is None or method != (b"POST" if found[2] else b"GET"):
+        return None
+    return found[1].decode("utf-8", "replace")
+
+
 _METHODS = {path.encode(): method for method, path, _ in ROUTES}
 
 
 def check_endpoint(method: bytes, path: bytes) -> None:
     """Raises NotFound or MethodNotAllowed. HEAD is GET without a body."""
-    known = _METHODS.get(path) or ("GET" if path.startswith(MODELS) else None)
+    known = _METHODS.get(path) or (_below_models(path) if path.startswith(MODELS) else None)
     shown = path[:100].decode("latin-1")
     if known is None:
         raise NotFound(f"there is no {shown}", hint="docs/gateway.md lists the endpoints")
     if method.decode("ascii") not in ((known, "HEAD") if known == "GET" else (known,)):
         raise MethodNotAllowed(f"{shown} is asked with {known}")
+
+
+def _below_models(path: bytes) -> str:
+    return "POST" if named_in(b"POST", path) else "GET"

@@ -24,6 +24,7 @@ FORWARDED = frozenset(
         b"traceparent",
         b"tracestate",
         b"user-agent",
+        b"x-baseten-request-id",
     }
 )
 """What a replica gets of a client's head; all else (keys, cookies, hop-by-hop, unknown) stays at the gateway."""

@@ -10,13 +10,15 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
+from typing import Literal, Protocol
 
 import uvicorn
 
 from colonnade.replica.app import App
 from colonnade.replica.backend import EngineArgv
 from colonnade.replica.face import Face
+from colonnade.wire.settings import HttpSettings, ReplicaSettings
 
 ORPHAN_BOUND = 5.0
 """Seconds for what is in flight once the parent is gone."""
@@ -64,11 +66,39 @@ def url(host: str, bound: socket.socket) -> str:
 
 
 async def serve(face: Face, bound: socket.socket, argv: EngineArgv, announce: Callable[[], None]) -> str:
+    """As `host`, for a face with an engine."""
+    return await host(face, App(face), bound, announce, lambda: face.start(argv))
+
+
+class Hosted(Protocol):
+    """What a serving process is built around."""
+
+    gone: asyncio.Future[str]
+
+    @property
+    def http(self) -> HttpSettings: ...
+
+    @property
+    def settings(self) -> ReplicaSettings: ...
+
+    def drain(self, bound: float, why: str) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+async def host(
+    face: Hosted,
+    app: Callable[..., Awaitable[None]],
+    bound: socket.socket,
+    announce: Callable[[], None],
+    start: Callable[[], Awaitable[None]],
+    ws: Literal["none", "auto"] = "none",
+) -> str:
     """Until the face is gone; the reason, "" for a clean end. `announce` is called when the socket accepts."""
     config = uvicorn.Config(
-        App(face),
+        app,
         http="httptools",
-        ws="none",
+        ws=ws,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -81,7 +111,7 @@ async def serve(face: Face, bound: socket.socket, argv: EngineArgv, announce: Ca
     _watch_signals(face)
     _watch_life_line(face)
     try:
-        await face.start(argv)
+        await start()
         return await face.gone
     finally:
         server.should_exit = True
@@ -89,14 +119,14 @@ async def serve(face: Face, bound: socket.socket, argv: EngineArgv, announce: Ca
         await face.stop()
 
 
-def _watch_signals(face: Face) -> None:
+def _watch_signals(face: Hosted) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         name = signal.Signals(number).name
         loop.add_signal_handler(number, face.drain, face.settings.drain_timeout, f"{name} was received")
 
 
-def _watch_life_line(face: Face) -> None:
+def _watch_life_line(face: Hosted) -> None:
     """A parent that holds our stdin as a pipe tells of its end by closing it; a terminal or a file tells nothing."""
     descriptor = sys.stdin.fileno()
     mode = os.fstat(descriptor).st_mode

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     examples=(
         "colonnade serve colonnade-tiny  # the model that ships",
         "colonnade serve /models/my-llama --port 8081 --threads 4",
+        "colonnade serve my-model/  # a package: config.yaml and model/model.py, or one Python file",
         "colonnade serve colonnade-tiny --port 0 --no-auth --json  # for scripts: a free port, one line of JSON",
     ),
 )
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 def serve(session: Session, model: str, stop_on_eof: bool, announce_fd: int | None, **options: Any) -> None:
     """Serve one model with one replica, without a control plane.
 
-    PATH_OR_NAME is a folder in the Hugging Face layout, or the name of a model that ships. A key is made for this run
+    PATH_OR_NAME is a folder in the Hugging Face layout, the name of a model that ships, or a package: a folder with a
+    config.yaml and a model/model.py, or one Python file with a class Model. A key is made for this run
     and printed once the model answers. Ctrl-C lets requests in flight end, then stops.
     """
     import asyncio
@@ -42,16 +44,16 @@ def serve(session: Session, model: str, stop_on_eof: bool, announce_fd: int | No
     from colonnade.cli.signals import Stopped
 
     with contextlib.ExitStack() as stack:
-        greet = partial(_greet, session)
+        tell = partial(greet, session)
         if announce_fd is not None:
-            greet = stack.enter_context(Announcing(announce_fd)).greeting
-        serving = Serving(session, session.settings(given(options)), model, greet, stop_on_eof)
+            tell = stack.enter_context(Announcing(announce_fd)).greeting
+        serving = Serving(session, session.settings(given(options)), model, tell, stop_on_eof)
         try:
             asyncio.run(serving.run())
         except Stopped as stopped:
             session.talk(f"stopped by {stopped}")
 
 
-def _greet(session: Session, greeting: Greeting) -> None:
+def greet(session: Session, greeting: Greeting) -> None:
     session.json(greeting.fields()) if session.as_json else session.data(greeting.text())
     session.talk("Ctrl-C stops it")

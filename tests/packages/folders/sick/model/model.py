@@ -1,0 +1,9 @@
+"""Loads, and is not healthy."""
+
+
+class Model:
+    def predict(self, inputs):
+        return inputs
+
+    def is_healthy(self):
+        raise RuntimeError("no heart")
