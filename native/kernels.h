@@ -11,7 +11,7 @@ namespace colonnade {
 
 constexpr int kPanel = 16;     // Rows of a weight that lie interleaved.
 constexpr int kTile = 64;      // Keys of an attention tile; tiles begin at multiples of it.
-constexpr int kMostHeadDim = 256;
+constexpr int kMostHeadDim = 640;
 constexpr int kQueryRows = 32;  // Most query rows (tokens x heads of a group) that share one pass over the keys.
 
 // Rows of a buffer lie `stride` floats apart; columns from the width up to the stride are zero, and stay so.
@@ -49,6 +49,9 @@ struct AttendTask {
     int64_t first_head;
     int64_t heads;
     int64_t head_dim;
+    int64_t value_dim;  // Of a value, and of a head of `out`.
+    int64_t window;     // Keys that a token sees at most, itself among them; 0 for all.
+    float scale;        // Of the scores.
 };
 
 struct Kernels {

@@ -38,13 +38,16 @@ int64_t size(const Array<const int32_t, 1>& array) { return static_cast<int64_t>
 
 std::shared_ptr<Program> make_program(const std::string& kernels, int threads, int64_t layers, int64_t heads,
                                       int64_t kv_heads, int64_t head_dim, int64_t pages, Array<const float, 2> cosines,
-                                      Array<const float, 2> sines) {
-    require(head_dim % 2 == 0 && head_dim <= kMostHeadDim, "head_dim is even and at most 256");
+                                      Array<const float, 2> sines, float scale, int64_t value_dim) {
+    require(head_dim % 2 == 0 && head_dim <= kMostHeadDim, "head_dim is even and at most 640");
+    require(value_dim >= 0 && value_dim <= head_dim, "value_dim is at most head_dim");
     require(heads % kv_heads == 0 && threads > 0, "heads is a multiple of kv_heads; at least one thread");
+    const int64_t turned = head_dim - value_dim;
     require(cosines.shape(0) == sines.shape(0) && cosines.shape(1) == sines.shape(1) &&
-                static_cast<int64_t>(cosines.shape(1)) == head_dim / 2,
-            "cosines and sines are [positions, head_dim / 2]");
-    const Geometry geometry = {layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0))};
+                static_cast<int64_t>(cosines.shape(1)) * 2 == turned,
+            "cosines and sines are [positions, head_dim / 2], and without the part that is a value");
+    const Geometry geometry = {
+        layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0)), turned, value_dim, scale};
     return std::make_shared<Program>(kernels_named(kernels), threads, geometry, cosines.data(), sines.data());
 }
 
@@ -108,13 +111,14 @@ NB_MODULE(_native, m) {
 
     nb::class_<Program>(m, "Program")
         .def(nb::new_(&make_program), "kernels"_a, "threads"_a, "layers"_a, "heads"_a, "kv_heads"_a, "head_dim"_a,
-             "pages"_a, "cosines"_a, "sines"_a)
+             "pages"_a, "cosines"_a, "sines"_a, "scale"_a = 1.0f, "value_dim"_a = 0)
         .def("buffer", &Program::buffer, "width"_a)
         .def("embed", &Program::embed, "table"_a, "out"_a)
         .def("rms_norm", &Program::rms_norm, "x"_a, "weight"_a, "epsilon"_a, "out"_a, "few"_a)
         .def("linear", &Program::linear, "x"_a, "matrix"_a, "residual"_a, "out"_a, "few"_a)
         .def("rope_store", &Program::rope_store, "qkv"_a, "layer"_a, "out"_a)
-        .def("attend", &Program::attend, "q"_a, "layer"_a, "out"_a)
+        .def("attend", &Program::attend, "q"_a, "layer"_a, "window"_a, "out"_a)
+        .def("head_norm", &Program::head_norm, "qkv"_a, "queries"_a, "keys"_a, "epsilon"_a, "out"_a)
         .def("swiglu", &Program::swiglu, "gate_up"_a, "out"_a, "few"_a)
         .def("sampled", &Program::sampled, "x"_a, "out"_a)
         .def("result", &Program::result, "x"_a)

@@ -17,6 +17,11 @@ struct Geometry {
     int64_t head_dim;
     int64_t pages;
     int64_t positions;  // Rows of the tables of angles.
+    int64_t turned;     // Dimensions of a head that are turned by its position.
+    int64_t value_dim;  // 0: values have a cache of their own, head_dim wide; else a value is the head of its key.
+    float scale;        // Of attention's scores.
+
+    int64_t value_width() const { return value_dim ? value_dim : head_dim; }
 };
 
 // One step's tokens, grouped by slot, positions rising by one within a slot.
@@ -44,7 +49,10 @@ public:
     void rms_norm(int x, VectorPtr weight, float epsilon, int out, bool few);
     void linear(int x, MatrixPtr matrix, int residual, int out, bool few);
     void rope_store(int qkv, int64_t layer, int out);
-    void attend(int q, int64_t layer, int out);
+    // `window`: keys that a token sees at most, itself among them; 0 for all.
+    void attend(int q, int64_t layer, int64_t window, int out);
+    // Normalises each head of queries and keys by itself.
+    void head_norm(int qkv, VectorPtr queries, VectorPtr keys, float epsilon, int out);
     void swiglu(int gate_up, int out, bool few);
     void sampled(int x, int out);
     void result(int x);
@@ -74,7 +82,8 @@ private:
     void reserve(int64_t tokens);
     void cut_runs(const Batch& batch);
     Cache cache(const Memory& memory, int64_t layer) const;
-    void attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t item) const;
+    void attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t window, int64_t item) const;
+    void norm_heads(const float* from, int64_t heads, const Vector& weight, float epsilon, float* to) const;
     template <class Work>
     void each_row(int64_t rows, int64_t width, const Work& work);
 

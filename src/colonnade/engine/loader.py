@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,8 +56,13 @@ class Weights(Mapping[str, Floats]):
         return len(self._places)
 
 
-def open_weights(files: Sequence[Path], expected: Mapping[str, Shape], ignored: Sequence[str] = ()) -> Weights:
-    """The tensors that `expected` names, in their shapes.
+def open_weights(
+    files: Sequence[Path],
+    expected: Mapping[str, Shape],
+    ignored: Sequence[str] = (),
+    optional: Mapping[str, Shape] = MappingProxyType({}),
+) -> Weights:
+    """The tensors that `expected` names and those of `optional` that are there, in their shapes.
 
     A tensor that is missing, surplus, of another shape or of a type that cannot be widened exactly raises BadModel.
     Names that end with one of `ignored` may be there and are not read.
@@ -64,6 +70,7 @@ def open_weights(files: Sequence[Path], expected: Mapping[str, Shape], ignored: 
     places: dict[str, _Place] = {}
     for file in files:
         places.update(_header(file))
+    expected = {**expected, **{name: shape for name, shape in optional.items() if name in places}}
     places = {name: place for name, place in places.items() if name in expected or not name.endswith(tuple(ignored))}
     _compare(places, expected, files[0].parent)
     return Weights(places)

@@ -141,7 +141,8 @@ def load_worker(
     kernels = choose_kernels(settings.kernels, settings.device, settings.threads)
     clock.enter("weights")
     model = model_class(folder.architecture)(folder.config)
-    forward = model.bind(open_weights(folder.weight_files, model.expected(), model.ignored), kernels)
+    weights = open_weights(folder.weight_files, model.expected(), model.ignored, model.optional())
+    forward = model.bind(weights, kernels)
     clock.enter("cache")
     token_bytes = model.geometry(1, 1).token_bytes
     pages, context = cache_size(settings, token_bytes, folder.max_context, free_memory())

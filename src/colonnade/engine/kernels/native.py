@@ -16,7 +16,7 @@ from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Value
 class NativeKernels:
     """C++ for the CPU: AVX2 where the processor has it, else portable. `instructions` asks for one of the two."""
 
-    version = 1
+    version = 2
     batch_invariant = True
     device = "cpu"
     choose = staticmethod(_native.choose)
@@ -68,6 +68,8 @@ class NativeProgram:
             geometry.pages,
             np.ascontiguousarray(geometry.cosines),
             np.ascontiguousarray(geometry.sines),
+            geometry.score_scale,
+            geometry.value_dim,
         )
         tape = _Tape(geometry)
         result = forward(tape)
@@ -123,9 +125,17 @@ class _Tape:
         assert not qkv.few
         return self._note("rope_store", _Slab(shape.heads * shape.head_dim, False), qkv=qkv, layer=layer)
 
-    def attend(self, q: _Slab, layer: int) -> _Slab:
+    def head_norm(self, qkv: _Slab, queries_C: _Weight, keys_C: _Weight, epsilon: float) -> _Slab:
+        assert queries_C.size == keys_C.size == self.geometry.head_dim
+        assert not qkv.few
+        vectors = {"queries": queries_C.vector, "keys": keys_C.vector}
+        return self._note("head_norm", _Slab(qkv.width, False), qkv=qkv, epsilon=epsilon, **vectors)
+
+    def attend(self, q: _Slab, layer: int, window: int = 0) -> _Slab:
+        shape = self.geometry
+        assert q.width == shape.heads * shape.head_dim
         assert not q.few
-        return self._note("attend", _Slab(q.width, False), q=q, layer=layer)
+        return self._note("attend", _Slab(shape.heads * shape.value_width, False), q=q, layer=layer, window=window)
 
     def swiglu(self, gate_up: _Slab) -> _Slab:
         return self._note("swiglu", _Slab(gate_up.width // 2, gate_up.few), gate_up=gate_up, few=gate_up.few)

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
+Weight = Floats
+"""A tensor as the loader gives it."""
 Value = Any
 """Activations, one row a token: a tensor in the reference, a buffer's name in a tape."""
 Matrix = Any
@@ -32,7 +34,7 @@ Vector = Any
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The KV cache, and the angles of the rotary embedding: cosines and sines [positions, C / 2]."""
+    """The KV cache, and the angles of the rotary embedding: cosines and sines [positions, turned dimensions / 2]."""
 
     layers: int
     heads: int
@@ -41,11 +43,23 @@ class Geometry:
     pages: int
     cosines: Floats
     sines: Floats
+    scale: float = 0.0
+    """Of attention's scores; 0 for C ** -0.5."""
+    value_dim: int = 0
+    """0: a value has C numbers of its own. Else it is the first so many numbers of its key (latent attention)."""
 
     @property
     def token_bytes(self) -> int:
         """Bytes of keys and values of one token."""
-        return 2 * 4 * self.layers * self.kv_heads * self.head_dim
+        return (4 if self.value_dim else 8) * self.layers * self.kv_heads * self.head_dim
+
+    @property
+    def score_scale(self) -> float:
+        return self.scale or self.head_dim**-0.5
+
+    @property
+    def value_width(self) -> int:
+        return self.value_dim or self.head_dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +94,15 @@ class Ops(Protocol):
         """[T, (H + 2 K) C] -> queries [T, H C]. Turns queries and keys by their positions; stores keys and values."""
         ...
 
-    def attend(self, q: Value, layer: int) -> Value:
-        """Causal attention over the stored pages of each token's slot, scaled by C ** -0.5; [T, H C]."""
+    def head_norm(self, qkv: Value, queries_C: Vector, keys_C: Vector, epsilon: float) -> Value:
+        """[T, (H + 2 K) C]: each head of queries and of keys normalised by itself; one weight for each of the two."""
+        ...
+
+    def attend(self, q: Value, layer: int, window: int = 0) -> Value:
+        """Causal attention over the stored pages of each token's slot; [T, H x width of a value].
+
+        `window`: tokens that a token sees at most, itself among them; 0 for all.
+        """
         ...
 
     def swiglu(self, gate_up: Value) -> Value:

@@ -53,7 +53,7 @@ class TorchProgram:
         self._device = device
         shape = (geometry.layers, geometry.kv_heads, geometry.pages, geometry.head_dim)
         self._keys_LKPC = torch.zeros(shape, device=device)
-        self._values_LKPC = torch.zeros(shape, device=device)
+        self._values_LKPC = torch.zeros((0,) if geometry.value_dim else shape, device=device)
         self._cosines = torch.tensor(geometry.cosines, device=device)
         self._sines = torch.tensor(geometry.sines, device=device)
 
@@ -110,16 +110,34 @@ class _Step:
         left, right = x.chunk(2, -1)
         return x * self._cosines_TC + torch.cat((-right, left), -1) * self._sines_TC
 
-    def attend(self, q: Tensor, layer: int) -> Tensor:
-        q_THC = q.unflatten(-1, (-1, self._geometry.head_dim))
-        out = torch.empty_like(q_THC)
+    def head_norm(self, qkv: Tensor, queries_C: Tensor, keys_C: Tensor, epsilon: float) -> Tensor:
+        shape = self._geometry
+        heads = qkv.unflatten(-1, (-1, shape.head_dim))
+        q_THC, k_TKC, v_TKC = heads.split([shape.heads, shape.kv_heads, shape.kv_heads], 1)
+        normed = self.rms_norm(q_THC, queries_C, epsilon), self.rms_norm(k_TKC, keys_C, epsilon)
+        return torch.cat((*normed, v_TKC), 1).flatten(1)
+
+    def attend(self, q: Tensor, layer: int, window: int = 0) -> Tensor:
+        shape = self._geometry
+        q_THC = q.unflatten(-1, (-1, shape.head_dim))
+        out = q.new_empty(len(q), shape.heads, shape.value_width)
         for begin, end, pages in self._runs:
-            keys, values = self._keys_LKPC[layer][:, pages], self._values_LKPC[layer][:, pages]
-            seen = torch.arange(len(pages), device=self._device) <= self._positions_T[begin:end].unsqueeze(1)
+            keys = self._keys_LKPC[layer][:, pages]
+            values = keys[..., : shape.value_dim] if shape.value_dim else self._values_LKPC[layer][:, pages]
             out[begin:end] = functional.scaled_dot_product_attention(
-                q_THC[begin:end].transpose(0, 1), keys, values, attn_mask=seen, enable_gqa=True
+                q_THC[begin:end].transpose(0, 1),
+                keys,
+                values,
+                attn_mask=self._seen(self._positions_T[begin:end], len(pages), window),
+                scale=shape.score_scale,
+                enable_gqa=True,
             ).transpose(0, 1)
         return out.flatten(1)
+
+    def _seen(self, positions: Tensor, keys: int, window: int) -> Tensor:
+        """[tokens, keys]: whether a token sees a key."""
+        behind = positions.unsqueeze(1) - torch.arange(keys, device=self._device)
+        return (behind >= 0) & (behind < window) if window else behind >= 0
 
     def swiglu(self, gate_up: Tensor) -> Tensor:
         gate, up = gate_up.chunk(2, -1)
