@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <memory>
 #include <stdexcept>
@@ -71,6 +72,16 @@ int64_t choose_token(Array<const float, 1> logits, double temperature, int64_t t
     return choose(logits.data(), static_cast<int64_t>(logits.shape(0)), {temperature, top_k, top_p, min_p}, number);
 }
 
+void record_route(Program& program, int logits, VectorPtr bias, int64_t experts, int64_t chosen, int64_t groups,
+                  int64_t groups_chosen, bool sigmoid, bool paired, bool normalised, float scale, int out, bool few) {
+    require(groups > 0 && experts % groups == 0 && bias->size == experts, "groups divide the experts; one bias for each");
+    require(groups_chosen > 0 && groups_chosen <= groups && chosen > 0 && chosen <= groups_chosen * (experts / groups),
+            "the open groups hold as many experts as are chosen");
+    require(!paired || experts / groups > 1, "a group has a pair of experts");
+    const Routing routing = {experts, chosen, groups, groups_chosen, sigmoid, paired, normalised, scale};
+    program.route(logits, bias, routing, out, few);
+}
+
 void run(Program& program, Array<const int32_t, 1> tokens, Array<const int32_t, 1> slots,
          Array<const int32_t, 1> positions, Array<const int32_t, 2> pages, Array<const int32_t, 1> sampled,
          Array<float, 2> out) {
@@ -121,6 +132,12 @@ NB_MODULE(_native, m) {
         .def("head_norm", &Program::head_norm, "qkv"_a, "queries"_a, "keys"_a, "epsilon"_a, "out"_a)
         .def("swiglu", &Program::swiglu, "gate_up"_a, "out"_a, "few"_a)
         .def("sampled", &Program::sampled, "x"_a, "out"_a)
+        .def("columns", &Program::columns, "x"_a, "first"_a, "out"_a, "few"_a)
+        .def("route", &record_route, "logits"_a, "bias"_a, "experts"_a, "chosen"_a, "groups"_a, "groups_chosen"_a,
+             "sigmoid"_a, "paired"_a, "normalised"_a, "scale"_a, "out"_a, "few"_a)
+        .def("experts", &Program::experts, "x"_a, "routes"_a, "gate_ups"_a, "downs"_a, "residual"_a, "out"_a, "few"_a)
+        .def("per_head", &Program::per_head, "x"_a, "matrices"_a, "out"_a, "few"_a)
+        .def("latent_store", &Program::latent_store, "absorbed"_a, "q"_a, "latent"_a, "key"_a, "layer"_a, "out"_a)
         .def("result", &Program::result, "x"_a)
         .def("run", &run, "tokens"_a, "slots"_a, "positions"_a, "pages"_a, "sampled"_a, "out"_a);
 }

@@ -5,15 +5,6 @@
 
 namespace colonnade {
 
-namespace {
-
-// Work below this many multiplications (about 10 microseconds of one core) is not worth waking another thread for.
-constexpr int64_t kWorthSharing = 1 << 19;
-// Items a thread should get, so that one that is held up leaves its share to the others.
-constexpr int64_t kItemsPerThread = 4;
-
-}  // namespace
-
 Program::Program(const Kernels& kernels, int threads, Geometry geometry, const float* cosines, const float* sines)
     : kernels_(kernels),
       geometry_(geometry),
@@ -46,13 +37,6 @@ void Program::reserve(int64_t tokens) {
 Cache Program::cache(const Memory& memory, int64_t layer) const {
     const int64_t size = geometry_.kv_heads * geometry_.pages * cache_stride_;
     return {memory.data() + layer * size, geometry_.pages, cache_stride_};
-}
-
-// Calls work(first, last) over ranges of rows.
-template <class Work>
-void Program::each_row(int64_t rows, int64_t width, const Work& work) {
-    const int64_t shares = rows * width * 8 < kWorthSharing ? 1 : std::min(rows, pool_.threads() * kItemsPerThread);
-    pool_.each(shares, [&](int64_t i) { work(rows * i / shares, rows * (i + 1) / shares); });
 }
 
 void Program::embed(MatrixPtr table, int out) {

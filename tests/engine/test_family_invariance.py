@@ -23,6 +23,11 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
         "Qwen3",
         {"use_sliding_window": True, "sliding_window": 65, "max_window_layers": 1, "head_dim": 20},
     ),
+    "experts": ("Mixtral", {"num_local_experts": 5}),
+    "many experts": (
+        "Qwen3Moe",
+        {"num_experts": 33, "num_experts_per_tok": 4, "moe_intermediate_size": 40, "hidden_size": 136},
+    ),
 }
 
 

@@ -20,6 +20,7 @@ LONG = {
     "long_factor": [1.0 + 0.7 * i for i in range(8)],
 }
 QWEN_WINDOW = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
+QWEN_MOE = {"num_experts": 9, "num_experts_per_tok": 3, "moe_intermediate_size": 20}
 
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, dynamic rope": ("Llama", rope("dynamic", factor=4.0)),
@@ -45,6 +46,19 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3", {}),
     "qwen3, tied, yarn, bias": ("Qwen3", {"tie_word_embeddings": True, "attention_bias": True} | rope("yarn", **YARN)),
     "qwen3, head dimension of 20, windows": ("Qwen3", QWEN_WINDOW | {"head_dim": 20}),
+    "mixtral": ("Mixtral", {"num_local_experts": 5}),
+    "mixtral, window, one expert": (
+        "Mixtral",
+        {"num_local_experts": 4, "num_experts_per_tok": 1, "sliding_window": 30, "shards": "60KB"},
+    ),
+    "qwen3-moe": ("Qwen3Moe", QWEN_MOE),
+    "qwen3-moe, normalised, tied, window": (
+        "Qwen3Moe",
+        QWEN_MOE
+        | {"norm_topk_prob": True, "tie_word_embeddings": True, "use_sliding_window": True, "sliding_window": 9},
+    ),
+    "qwen3-moe, dense layers, yarn": ("Qwen3Moe", QWEN_MOE | {"mlp_only_layers": [1]} | rope("yarn", **YARN)),
+    "qwen3-moe, every second layer": ("Qwen3Moe", QWEN_MOE | {"decoder_sparse_step": 2, "attention_bias": True}),
 }
 
 

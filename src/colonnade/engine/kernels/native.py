@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from colonnade.engine.kernels import _native
-from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Value
+from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value
 
 
 class NativeKernels:
@@ -139,6 +139,51 @@ class _Tape:
 
     def swiglu(self, gate_up: _Slab) -> _Slab:
         return self._note("swiglu", _Slab(gate_up.width // 2, gate_up.few), gate_up=gate_up, few=gate_up.few)
+
+    def columns(self, x: _Slab, first: int, count: int) -> _Slab:
+        assert first + count <= x.width
+        return self._note("columns", _Slab(count, x.few), x=x, first=first, few=x.few)
+
+    def route(self, logits_TE: _Slab, bias_E: _Weight, routing: Routing) -> _Slab:
+        assert logits_TE.width == bias_E.size == routing.experts
+        out, how = _Slab(2 * routing.chosen, logits_TE.few), asdict(routing)
+        return self._note("route", out, logits=logits_TE, bias=bias_E.vector, few=logits_TE.few, **how)
+
+    def experts(
+        self,
+        x: _Slab,
+        routes: _Slab,
+        gate_ups: Sequence[_native.Matrix],
+        downs: Sequence[_native.Matrix],
+        residual: _Slab,
+    ) -> _Slab:
+        inner = downs[0].columns
+        assert all((it.rows, it.columns) == (2 * inner, x.width) for it in gate_ups)
+        assert all((it.rows, it.columns) == (x.width, inner) for it in downs)
+        assert (x.few, x.few, x.width) == (routes.few, residual.few, residual.width)
+        matrices = {"gate_ups": list(gate_ups), "downs": list(downs)}
+        out = _Slab(x.width, x.few)
+        return self._note("experts", out, x=x, routes=routes, residual=residual, few=x.few, **matrices)
+
+    def per_head(self, x: _Slab, matrices: Sequence[_native.Matrix]) -> _Slab:
+        assert x.width % len(matrices) == 0
+        assert len({(it.rows, it.columns) for it in matrices}) == 1
+        assert matrices[0].columns <= x.width // len(matrices)
+        out = _Slab(len(matrices) * matrices[0].rows, x.few)
+        return self._note("per_head", out, x=x, matrices=list(matrices), few=x.few)
+
+    def latent_store(self, absorbed: _Slab, q: _Slab, latent: _Slab, key: _Slab, layer: int) -> _Slab:
+        shape = self.geometry
+        turned = shape.head_dim - shape.value_dim
+        assert (absorbed.width, latent.width) == (shape.heads * shape.value_dim, shape.value_dim)
+        assert q.width % shape.heads == 0
+        assert min(q.width // shape.heads, key.width) >= turned
+        assert not (absorbed.few)
+        assert not (q.few)
+        assert not (latent.few)
+        assert not (key.few)
+        inputs = {"absorbed": absorbed, "q": q, "latent": latent, "key": key}
+        return self._note("latent_store", _Slab(shape.heads * shape.head_dim, False), layer=layer, **inputs)
 
     def sampled(self, x: _Slab) -> _Slab:
         assert not x.few

@@ -63,6 +63,27 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """How a token's experts are chosen: by score + bias, of equals the lowest number; the weight is the score.
+
+    Experts fall into `groups` of neighbours, of which the `groups_chosen` best are open to a token. A group counts as
+    much as its two best experts together if `paired`, else as its best.
+    """
+
+    experts: int
+    chosen: int
+    groups: int = 1
+    groups_chosen: int = 1
+    sigmoid: bool = False
+    """Scores are sigmoids of the logits, else their softmax."""
+    paired: bool = False
+    normalised: bool = False
+    """Weights are divided by their sum (+ 1e-20),"""
+    scale: float = 1.0
+    """and multiplied with this."""
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """One step's tokens, grouped by slot, positions rising by one within a slot; int32, contiguous.
 
@@ -111,6 +132,32 @@ class Ops(Protocol):
 
     def sampled(self, x: Value) -> Value:
         """The sampled rows, [S, ...]."""
+        ...
+
+    def columns(self, x: Value, first: int, count: int) -> Value:
+        """Columns [first, first + count)."""
+        ...
+
+    def route(self, logits_TE: Value, bias_E: Vector, routing: Routing) -> Value:
+        """[T, 2 x chosen]: the numbers of a token's experts, rising, then their weights."""
+        ...
+
+    def experts(
+        self, x: Value, routes: Value, gate_ups: Sequence[Matrix], downs: Sequence[Matrix], residual: Value
+    ) -> Value:
+        """residual + the weighted sum, by rising number, of what each token's experts (SwiGLU) make of it."""
+        ...
+
+    def per_head(self, x: Value, matrices: Sequence[Matrix]) -> Value:
+        """[T, H A] -> [T, H N]: each head's first columns, times a matrix [N, columns] of its own."""
+        ...
+
+    def latent_store(self, absorbed: Value, q: Value, latent: Value, key: Value, layer: int) -> Value:
+        """Queries of latent attention, [T, H C]; stores the tokens' rows.
+
+        `absorbed` [T, H x value_dim] are the heads' questions to the latent; the last dimensions of each head of `q` and
+        of `key` are turned by position, as neighbouring pairs, and stand behind it. A row is `latent` and that key.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Value
+from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value
 from colonnade.engine.sampler import choose
 
 Matrix = tuple[Tensor, Tensor | None]
@@ -145,6 +145,58 @@ class _Step:
 
     def sampled(self, x: Tensor) -> Tensor:
         return x[self._sampled_S]
+
+    def columns(self, x: Tensor, first: int, count: int) -> Tensor:
+        return x[:, first : first + count]
+
+    def route(self, logits_TE: Tensor, bias_E: Tensor, routing: Routing) -> Tensor:
+        scores_TE = logits_TE.sigmoid() if routing.sigmoid else logits_TE.softmax(-1)
+        wanted_TE = scores_TE + bias_E
+        if routing.groups_chosen < routing.groups:
+            groups = wanted_TE.unflatten(-1, (routing.groups, -1))
+            worth = groups.topk(2).values.sum(-1) if routing.paired else groups.amax(-1)
+            closed = torch.ones_like(worth, dtype=torch.bool).scatter(-1, _best(worth, routing.groups_chosen), False)
+            wanted_TE = groups.masked_fill(closed.unsqueeze(-1), -torch.inf).flatten(-2)
+        chosen = _best(wanted_TE, routing.chosen).sort().values
+        weights = scores_TE.gather(-1, chosen)
+        if routing.normalised:
+            weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+        return torch.cat((chosen.to(weights.dtype), weights * routing.scale), -1)
+
+    def experts(
+        self, x: Tensor, routes: Tensor, gate_ups: Sequence[Matrix], downs: Sequence[Matrix], residual: Tensor
+    ) -> Tensor:
+        chosen, weights = routes.chunk(2, -1)
+        out = torch.zeros_like(residual)
+        for expert in chosen.unique().long().tolist():
+            rows, places = torch.where(chosen == expert)
+            made = self.linear(self.swiglu(self.linear(x[rows], gate_ups[expert])), downs[expert])
+            out[rows] += weights[rows, places].unsqueeze(-1) * made
+        return residual + out
+
+    def per_head(self, x: Tensor, matrices: Sequence[Matrix]) -> Tensor:
+        heads = x.unflatten(-1, (len(matrices), -1)).unbind(1)
+        pairs = zip(heads, matrices, strict=True)
+        return torch.cat([self.linear(head[:, : matrix[0].shape[1]], matrix) for head, matrix in pairs], -1)
+
+    def latent_store(self, absorbed: Tensor, q: Tensor, latent: Tensor, key: Tensor, layer: int) -> Tensor:
+        shape = self._geometry
+        turned = shape.head_dim - shape.value_dim
+        row = torch.cat((latent, self._turn_pairs(key[:, None, -turned:])[:, 0]), -1)
+        self._keys_LKPC[layer][0, self._pages_T] = row
+        ends = self._turn_pairs(q.unflatten(-1, (shape.heads, -1))[..., -turned:])
+        return torch.cat((absorbed.unflatten(-1, (shape.heads, -1)), ends), -1).flatten(1)
+
+    def _turn_pairs(self, x: Tensor) -> Tensor:
+        """Rotary embedding in DeepSeek's layout: neighbours are the two coordinates."""
+        cosines, sines = self._cosines_TC.chunk(2, -1)[0], self._sines_TC.chunk(2, -1)[0]
+        left, right = x[..., 0::2], x[..., 1::2]
+        return torch.stack((left * cosines - right * sines, right * cosines + left * sines), -1).flatten(-2)
+
+
+def _best(scores: Tensor, count: int) -> Tensor:
+    """The places of the largest; of equals the first."""
+    return scores.sort(dim=-1, descending=True, stable=True).indices[..., :count]
 
 
 def _runs(slots_T: Ints) -> Iterator[tuple[int, int]]:

@@ -18,6 +18,8 @@ ARCHITECTURES = {
     "MistralForCausalLM": "colonnade.engine.models.mistral:Mistral",
     "Qwen2ForCausalLM": "colonnade.engine.models.qwen2:Qwen2",
     "Qwen3ForCausalLM": "colonnade.engine.models.qwen3:Qwen3",
+    "MixtralForCausalLM": "colonnade.engine.models.mixtral:Mixtral",
+    "Qwen3MoeForCausalLM": "colonnade.engine.models.qwen3_moe:Qwen3Moe",
 }
 """Those of this package. They cannot be replaced from outside: an answer's model is what its name says."""
 
