@@ -21,6 +21,24 @@ LONG = {
 }
 QWEN_WINDOW = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
 QWEN_MOE = {"num_experts": 9, "num_experts_per_tok": 3, "moe_intermediate_size": 20}
+LATENT: dict[str, Any] = {
+    "head_dim": ...,  # transformers would take it for the turned part's
+    "num_key_value_heads": 6,
+    "q_lora_rank": 20,
+    "kv_lora_rank": 24,
+    "qk_nope_head_dim": 10,
+    "qk_rope_head_dim": 6,
+    "v_head_dim": 12,
+    "n_routed_experts": 12,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 20,
+    "first_k_dense_replace": 1,
+    "n_group": 4,
+    "topk_group": 2,
+    "routed_scaling_factor": 2.5,
+}
+BOTH_SCALES = {"factor": 40.0, "original_max_position_embeddings": 32, "mscale": 1.0, "mscale_all_dim": 1.0}
+LIMITED = {"topk_method": "group_limited_greedy", "routed_scaling_factor": 16.0}
 
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "llama, dynamic rope": ("Llama", rope("dynamic", factor=4.0)),
@@ -59,6 +77,31 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "qwen3-moe, dense layers, yarn": ("Qwen3Moe", QWEN_MOE | {"mlp_only_layers": [1]} | rope("yarn", **YARN)),
     "qwen3-moe, every second layer": ("Qwen3Moe", QWEN_MOE | {"decoder_sparse_step": 2, "attention_bias": True}),
+    "deepseek-v2, greedy": ("DeepseekV2", LATENT | {"routed_scaling_factor": 1.0}),
+    "deepseek-v2, queries direct": ("DeepseekV2", LATENT | {"q_lora_rank": None, "first_k_dense_replace": 0}),
+    "deepseek-v2, limited to groups": ("DeepseekV2", LATENT | LIMITED | {"n_shared_experts": 1}),
+    "deepseek-v2, yarn": (
+        "DeepseekV2",
+        LATENT | LIMITED | rope("yarn", **BOTH_SCALES | {"mscale": 0.707, "mscale_all_dim": 0.707}),
+    ),
+    "deepseek-v3": ("DeepseekV3", LATENT),
+    "deepseek-v3, yarn": ("DeepseekV3", LATENT | rope("yarn", **BOTH_SCALES)),
+    "deepseek-v3, two different scales": (
+        "DeepseekV3",
+        LATENT | rope("yarn", **BOTH_SCALES | {"mscale": 0.6, "mscale_all_dim": 1.2}),
+    ),
+    "deepseek-v3, bias, not normalised": (
+        "DeepseekV3",
+        LATENT | {"attention_bias": True, "norm_topk_prob": False, "n_shared_experts": 2},
+    ),
+    "deepseek-v3, dense, in shards, tied": (
+        "DeepseekV3",
+        LATENT | {"first_k_dense_replace": 3, "tie_word_embeddings": True, "shards": "60KB"},
+    ),
+    "deepseek-v3, many heads": (
+        "DeepseekV3",
+        LATENT | {"num_attention_heads": 40, "num_key_value_heads": 40, "hidden_size": 80, "q_lora_rank": None},
+    ),
 }
 
 

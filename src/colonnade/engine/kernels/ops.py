@@ -155,8 +155,8 @@ class Ops(Protocol):
     def latent_store(self, absorbed: Value, q: Value, latent: Value, key: Value, layer: int) -> Value:
         """Queries of latent attention, [T, H C]; stores the tokens' rows.
 
-        `absorbed` [T, H x value_dim] are the heads' questions to the latent; the last dimensions of each head of `q` and
-        of `key` are turned by position, as neighbouring pairs, and stand behind it. A row is `latent` and that key.
+        `absorbed` [T, H x value_dim] are the heads' questions to the latent. The last dimensions of each head of `q`
+        and of `key` are turned by position, as neighbouring pairs, and stand behind. A row is `latent` and that key.
         """
         ...
 

@@ -23,6 +23,12 @@ class Config:
             raise self.refusal(key, "a whole number above 0")
         return value
 
+    def whole(self, key: str, default: int | None = None) -> int:
+        value = self._value(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise self.refusal(key, "a whole number, or 0")
+        return value
+
     def number(self, key: str, default: float | None = None) -> float:
         value = self._value(key, default)
         if not isinstance(value, int | float) or isinstance(value, bool):

@@ -86,7 +86,7 @@ class Decoder:
         return shapes
 
     def block(self, layer: int) -> dict[str, Shape]:
-        prefix, (attention, feed) = f"model.layers.{layer}", self.shapes[layer]
+        prefix, attention, feed = f"model.layers.{layer}", self.attention(layer), self.feed(layer)
         norms: dict[str, Shape] = {
             f"{prefix}.{name}.weight": (self.hidden,) for name in ("input_layernorm", "post_attention_layernorm")
         }

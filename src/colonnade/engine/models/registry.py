@@ -20,6 +20,8 @@ ARCHITECTURES = {
     "Qwen3ForCausalLM": "colonnade.engine.models.qwen3:Qwen3",
     "MixtralForCausalLM": "colonnade.engine.models.mixtral:Mixtral",
     "Qwen3MoeForCausalLM": "colonnade.engine.models.qwen3_moe:Qwen3Moe",
+    "DeepseekV2ForCausalLM": "colonnade.engine.models.deepseek_v2:DeepseekV2",
+    "DeepseekV3ForCausalLM": "colonnade.engine.models.deepseek_v3:DeepseekV3",
 }
 """Those of this package. They cannot be replaced from outside: an answer's model is what its name says."""
 

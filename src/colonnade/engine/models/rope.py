@@ -37,11 +37,11 @@ def frequencies(config: Mapping[str, Any], dim: int, positions: int = 1) -> Floa
     """Radians a position, for each pair of coordinates. Raises BadModel for a scaling that is not in KINDS."""
     rope = parameters(config)
     exponents = (np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim)).astype(np.float64)
-    waves = (_number(rope, "rope_theta", 10000.0) ** exponents).astype(np.float32)
+    waves = (number(rope, "rope_theta", 10000.0) ** exponents).astype(np.float32)
     plain = (np.float32(1.0) / waves).astype(np.float32)
     match kind(config):
         case "linear":
-            return (plain / np.float32(_number(rope, "factor"))).astype(np.float32)
+            return (plain / np.float32(number(rope, "factor"))).astype(np.float32)
         case "llama3":
             return _llama3(plain, rope)
         case "yarn":
@@ -102,17 +102,18 @@ def _amplitude(config: Mapping[str, Any]) -> float:
     if name not in ("yarn", "longrope"):
         return 1.0
     if rope.get("attention_factor") is not None:
-        return _number(rope, "attention_factor")
-    factor = _number(rope, "factor")
+        return number(rope, "attention_factor")
+    factor = number(rope, "factor")
     if name == "longrope":
-        original = _number(rope, "original_max_position_embeddings")
+        original = number(rope, "original_max_position_embeddings")
         return 1.0 if factor <= 1 else math.sqrt(1 + math.log(factor) / math.log(original))
     if rope.get("mscale") and rope.get("mscale_all_dim"):
-        return yarn_scale(factor, _number(rope, "mscale")) / yarn_scale(factor, _number(rope, "mscale_all_dim"))
+        return yarn_scale(factor, number(rope, "mscale")) / yarn_scale(factor, number(rope, "mscale_all_dim"))
     return yarn_scale(factor)
 
 
-def _number(rope: Mapping[str, Any], key: str, default: float | None = None) -> float:
+def number(rope: Mapping[str, Any], key: str, default: float | None = None) -> float:
+    """An entry of the rope scaling; raises BadModel unless it is a number above 0."""
     value = rope.get(key, default)
     if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         raise BadModel(f"config.json: {key} of the rope scaling is {value!r}", hint="accepted: a number above 0")
@@ -121,8 +122,8 @@ def _number(rope: Mapping[str, Any], key: str, default: float | None = None) -> 
 
 def _llama3(plain: Floats, rope: Mapping[str, Any]) -> Floats:
     """Llama 3.1's stretch: long waves are divided by `factor`, short ones kept, those between are mixed."""
-    factor, low, high = (_number(rope, key) for key in ("factor", "low_freq_factor", "high_freq_factor"))
-    trained = _number(rope, "original_max_position_embeddings")
+    factor, low, high = (number(rope, key) for key in ("factor", "low_freq_factor", "high_freq_factor"))
+    trained = number(rope, "original_max_position_embeddings")
     waves = np.float32(2 * math.pi) / plain
     stretched = np.where(waves > trained / low, plain / np.float32(factor), plain).astype(np.float32)
     share = ((np.float32(trained) / waves - np.float32(low)) / np.float32(high - low)).astype(np.float32)
@@ -133,8 +134,8 @@ def _llama3(plain: Floats, rope: Mapping[str, Any]) -> Floats:
 
 def _yarn(waves: Floats, rope: Mapping[str, Any], dim: int) -> Floats:
     """YaRN (Peng et al., arXiv 2309.00071): dimensions that turn often are kept, those that turn seldom stretched."""
-    factor, base = _number(rope, "factor"), _number(rope, "rope_theta", 10000.0)
-    trained = _number(rope, "original_max_position_embeddings")
+    factor, base = number(rope, "factor"), number(rope, "rope_theta", 10000.0)
+    trained = number(rope, "original_max_position_embeddings")
 
     def dimension(turns: float) -> float:
         return dim * math.log(trained / (turns * 2 * math.pi)) / (2 * math.log(base))
@@ -152,7 +153,7 @@ def _yarn(waves: Floats, rope: Mapping[str, Any], dim: int) -> Floats:
 
 def _longrope(waves: Floats, rope: Mapping[str, Any], positions: int) -> Floats:
     """LongRoPE (Ding et al., arXiv 2402.13753): a factor for each pair of coordinates."""
-    key = "long_factor" if positions > _number(rope, "original_max_position_embeddings") else "short_factor"
+    key = "long_factor" if positions > number(rope, "original_max_position_embeddings") else "short_factor"
     factors = np.asarray(rope.get(key) or [], dtype=np.float32)
     if factors.shape != waves.shape:
         raise BadModel(
