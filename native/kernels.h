@@ -21,11 +21,16 @@ struct Rows {
     float* row(int64_t i) const { return data + i * stride; }
 };
 
-// A weight [rows, columns], zero-padded to whole panels: panel p holds rows 16 p to 16 p + 15, column by column.
+// A weight [rows, columns], zero-padded to whole panels: panel p holds rows 16 p to 16 p + 15, column by column. It is
+// either float32, or 8-bit floats (E4M3) with scales [panel][block of columns][row of the panel].
 struct Panels {
-    const float* data;
+    const float* data;  // Null for 8-bit floats.
     const float* bias;  // Padded like the rows; null for none.
     int64_t columns;
+    const uint8_t* bytes;
+    const float* scales;
+    int64_t block;  // Columns that share a scale.
+    int64_t blocks() const { return (columns + block - 1) / block; }
 };
 
 // The keys or values of one layer: [kv head][page][dimension], the dimension padded to a multiple of 8.

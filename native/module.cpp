@@ -54,9 +54,21 @@ std::shared_ptr<Program> make_program(const std::string& kernels, int threads, i
 
 void put(Matrix& matrix, int64_t first, Array<const float, 2> rows) {
     const int64_t count = static_cast<int64_t>(rows.shape(0));
-    require(first >= 0 && first + count <= matrix.rows && static_cast<int64_t>(rows.shape(1)) == matrix.columns,
+    require(matrix.block == 0 && first >= 0 && first + count <= matrix.rows &&
+                static_cast<int64_t>(rows.shape(1)) == matrix.columns,
             "the rows do not fit the matrix");
     matrix.put(first, count, rows.data());
+}
+
+void put_blocks(Matrix& matrix, int64_t first, Array<const uint8_t, 2> rows, Array<const float, 2> scales) {
+    const int64_t count = static_cast<int64_t>(rows.shape(0)), block = matrix.block;
+    require(block > 0 && first >= 0 && first + count <= matrix.rows &&
+                static_cast<int64_t>(rows.shape(1)) == matrix.columns,
+            "the rows do not fit the matrix");
+    require(static_cast<int64_t>(scales.shape(0)) == (count + block - 1) / block &&
+                static_cast<int64_t>(scales.shape(1)) == (matrix.columns + block - 1) / block,
+            "one scale for each block");
+    matrix.put_blocks(first, count, rows.data(), scales.data());
 }
 
 void put_bias(Matrix& matrix, int64_t first, Array<const float, 1> values) {
@@ -110,8 +122,9 @@ NB_MODULE(_native, m) {
           "The token at `number` in [0, 1) of the filtered distribution.");
 
     nb::class_<Matrix>(m, "Matrix")
-        .def(nb::init<int64_t, int64_t, bool>(), "rows"_a, "columns"_a, "bias"_a)
+        .def(nb::init<int64_t, int64_t, bool, int64_t>(), "rows"_a, "columns"_a, "bias"_a, "block"_a = 0)
         .def("put", &put, "first"_a, "rows"_a)
+        .def("put_blocks", &put_blocks, "first"_a, "rows"_a, "scales"_a)
         .def("put_bias", &put_bias, "first"_a, "values"_a)
         .def_prop_ro("rows", [](const Matrix& it) { return it.rows; })
         .def_prop_ro("columns", [](const Matrix& it) { return it.columns; });

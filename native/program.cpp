@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 namespace colonnade {
 
@@ -40,6 +41,7 @@ Cache Program::cache(const Memory& memory, int64_t layer) const {
 }
 
 void Program::embed(MatrixPtr table, int out) {
+    if (table->block) throw std::invalid_argument("a table of embeddings is float32");
     vocabulary_ = std::min(vocabulary_, table->rows);
     stages_.push_back([=](const Batch& batch) {
         const Rows to = rows(out);

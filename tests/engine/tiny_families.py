@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import tiny_llama
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from colonnade.wire.messages import Sampling
 
@@ -82,3 +84,52 @@ def _judge(tokens: list[int], expected_TV: np.ndarray) -> None:
     for token, row_V in zip(tokens, expected_TV, strict=True):
         margin = row_V.max() - row_V[token]
         assert margin <= 1e-3, f"token {token} is {margin} below {row_V.argmax()}"
+
+
+def quantise(tiny: Tiny, folder: Path, exponents: bool = False) -> Tiny:
+    """The model in 8-bit floats by block as DeepSeek publishes it, and the reference with exactly those weights.
+
+    Embeddings, head, norms, biases and routers stay as they are. `exponents`: scales are powers of two, in 8 bits.
+    """
+    stored: dict[str, torch.Tensor] = {}
+    for name, values in load_file(tiny.folder / "model.safetensors").items():
+        kept = values.dim() < 2 or name.startswith(("lm_head", "model.embed")) or name.endswith("gate.weight")
+        stored |= {name: values} if kept else _quantised(name, values, exponents)
+    config = json.loads((tiny.folder / "config.json").read_text(encoding="utf-8"))
+    about = {"quant_method": "fp8", "fmt": "e4m3", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": about}), encoding="utf-8")
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    save_file(stored, folder / "model.safetensors", {"format": "pt"})
+    return Tiny(folder, tiny.model)
+
+
+def _quantised(name: str, values: torch.Tensor, exponents: bool) -> dict[str, torch.Tensor]:
+    rows, columns = values.shape
+    padded = torch.nn.functional.pad(values, (0, -columns % 128, 0, -rows % 128))
+    blocks = padded.unflatten(0, (-1, 128)).unflatten(2, (-1, 128))
+    scales = blocks.abs().amax((1, 3)) / 448
+    scales = torch.exp2(scales.log2().ceil()) if exponents else scales
+    codes = (blocks / scales[:, None, :, None]).flatten(2).flatten(0, 1)[:rows, :columns].to(torch.float8_e4m3fn)
+    kept = scales.to(torch.float8_e8m0fnu) if exponents else scales
+    return {name: codes, f"{name}_scale_inv": kept}
+
+
+def dequantise(tiny: Tiny, folder: Path) -> Tiny:
+    """The same model with its 8-bit weights written out in float32, as a folder and as a reference."""
+    stored, plain = load_file(tiny.folder / "model.safetensors"), {}
+    for name, values in stored.items():
+        if name.endswith("_scale_inv"):
+            continue
+        scales = stored.get(f"{name}_scale_inv")
+        if scales is not None:
+            wide = scales.float().repeat_interleave(128, 0)[: len(values)].repeat_interleave(128, 1)
+            values = values.float() * wide[:, : values.shape[1]]
+        plain[name] = values
+    config = json.loads((tiny.folder / "config.json").read_text(encoding="utf-8"))
+    del config["quantization_config"]
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    save_file(plain, folder / "model.safetensors", {"format": "pt"})
+    return Tiny(folder, type(tiny.model).from_pretrained(folder).eval())

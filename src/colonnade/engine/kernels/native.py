@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from colonnade.engine.blockwise import BLOCK, BlockFloats, widened
 from colonnade.engine.kernels import _native
-from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value
+from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value, Weight
 
 
 class NativeKernels:
@@ -26,18 +27,24 @@ class NativeKernels:
         self.name = f"native-{self._instructions}"
         self.threads = threads or _cores()
 
-    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> _native.Matrix:
-        matrix = _native.Matrix(sum(len(part) for part in parts_NK), parts_NK[0].shape[1], biases_N is not None)
+    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> _native.Matrix:
+        """In 8-bit floats where all parts are: they are widened by the block as they are multiplied."""
+        rows, columns = sum(len(part) for part in parts_NK), parts_NK[0].shape[1]
+        narrow = all(isinstance(part, BlockFloats) for part in parts_NK)
+        matrix = _native.Matrix(rows, columns, biases_N is not None, BLOCK if narrow else 0)
         first = 0
         for index, part in enumerate(parts_NK):
-            matrix.put(first, np.ascontiguousarray(part))
+            if narrow and isinstance(part, BlockFloats):
+                matrix.put_blocks(first, np.ascontiguousarray(part.codes), np.ascontiguousarray(part.scales))
+            else:
+                matrix.put(first, np.ascontiguousarray(widened(part)))
             if biases_N is not None:
-                matrix.put_bias(first, np.ascontiguousarray(biases_N[index]))
+                matrix.put_bias(first, np.ascontiguousarray(widened(biases_N[index])))
             first += len(part)
         return matrix
 
-    def vector(self, values: Floats) -> _Weight:
-        return _Weight(_native.Vector(np.ascontiguousarray(values)), len(values))
+    def vector(self, values: Weight) -> _Weight:
+        return _Weight(_native.Vector(np.ascontiguousarray(widened(values))), len(values))
 
     def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> NativeProgram:
         return NativeProgram(forward, geometry, self._instructions, self.threads)

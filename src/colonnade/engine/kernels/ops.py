@@ -20,10 +20,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from colonnade.engine.blockwise import BlockFloats
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-Weight = Floats
+Weight = Floats | BlockFloats
 """A tensor as the loader gives it."""
 Value = Any
 """Activations, one row a token: a tensor in the reference, a buffer's name in a tape."""
@@ -185,10 +187,10 @@ class Kernels(Protocol):
         """The draw of one token: the rule of `engine/sampler.py`."""
         ...
 
-    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> Matrix:
+    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
         """The parts, one below the other, as one matrix."""
         ...
 
-    def vector(self, values: Floats) -> Vector: ...
+    def vector(self, values: Weight) -> Vector: ...
 
     def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> Program: ...

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value
+from colonnade.engine.blockwise import widened
+from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
 from colonnade.engine.sampler import choose
 
 Matrix = tuple[Tensor, Tensor | None]
@@ -33,12 +34,12 @@ class TorchKernels:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
 
-    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> Matrix:
+    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
         weight = torch.cat([self.vector(part) for part in parts_NK])
         return weight, None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
 
-    def vector(self, values: Floats) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self.device)
+    def vector(self, values: Weight) -> Tensor:
+        return torch.tensor(widened(values), dtype=torch.float32, device=self.device)
 
     def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> TorchProgram:
         return TorchProgram(forward, geometry, self.device)

@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from colonnade.engine.blockwise import quantised, widened
 from colonnade.engine.kernels.ops import Geometry, Kernels, Ops, Value, Weight
 from colonnade.engine.loader import Shape
 from colonnade.engine.models import rope
 from colonnade.engine.models.config import Config
 from colonnade.engine.models.mlp import MlpShape
 from colonnade.engine.models.norm import RmsNorm
-from colonnade.wire.errors import BadModel
 
 EMBEDDING = "model.embed_tokens.weight"
 HEAD = "lm_head.weight"
@@ -64,8 +64,7 @@ class Decoder:
         self.epsilon = self.config.number("rms_norm_eps", self.default_epsilon)
         self.tied = self.config.flag("tie_word_embeddings")
         rope.kind(config)
-        if "quantization_config" in self.config:
-            raise BadModel("config.json: quantization_config is set", hint="accepted: float32, float16, bfloat16")
+        self.quantised = quantised(config)
         self.layers = self.config.count("num_hidden_layers")
         self.shapes = [(self.attention(layer), self.feed(layer)) for layer in range(self.layers)]
         self.geometry(1, 1)
@@ -104,7 +103,7 @@ class Decoder:
         """The forward pass: logits [S, V] of the sampled tokens."""
         blocks = [_Block(self, layer, weights, kernels) for layer in range(self.layers)]
         norm = RmsNorm(weights["model.norm.weight"], self.epsilon, kernels)
-        table = kernels.matrix([weights[EMBEDDING]])
+        table = kernels.matrix([widened(weights[EMBEDDING])])
         head = table if self.tied else kernels.matrix([weights[HEAD]])
 
         def forward(ops: Ops) -> Value:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from colonnade.engine.blockwise import widened
 from colonnade.engine.kernels.ops import Geometry, Kernels, Ops, Value, Weight
 from colonnade.engine.loader import Shape
 from colonnade.engine.models import rope
@@ -106,7 +107,7 @@ class LatentAttention:
         self._compress, self._norm, self._o = matrix("kv_a_proj_with_mqa"), norm("kv_a_layernorm"), matrix("o_proj")
         self._query = matrix("q_b_proj" if shape.query_rank else "q_proj")
         self._query_first = (matrix("q_a_proj"), norm("q_a_layernorm")) if shape.query_rank else None
-        expand_HNL = weights[f"{prefix}.kv_b_proj.weight"].reshape(shape.heads, -1, shape.rank)
+        expand_HNL = widened(weights[f"{prefix}.kv_b_proj.weight"]).reshape(shape.heads, -1, shape.rank)
         keys_HCL, values_HCL = np.split(expand_HNL, [shape.plain], axis=1)
         self._keys = [kernels.matrix([head_CL.T]) for head_CL in keys_HCL]
         self._values = [kernels.matrix([head_CL]) for head_CL in values_HCL]
