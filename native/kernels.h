@@ -11,7 +11,7 @@ namespace colonnade {
 
 constexpr int kPanel = 16;     // Rows of a weight that lie interleaved.
 constexpr int kTile = 64;      // Keys of an attention tile; tiles begin at multiples of it.
-constexpr int kMostHeadDim = 256;
+constexpr int kMostHeadDim = 640;
 constexpr int kQueryRows = 32;  // Most query rows (tokens x heads of a group) that share one pass over the keys.
 
 // Rows of a buffer lie `stride` floats apart; columns from the width up to the stride are zero, and stay so.
@@ -21,11 +21,16 @@ struct Rows {
     float* row(int64_t i) const { return data + i * stride; }
 };
 
-// A weight [rows, columns], zero-padded to whole panels: panel p holds rows 16 p to 16 p + 15, column by column.
+// A weight [rows, columns], zero-padded to whole panels: panel p holds rows 16 p to 16 p + 15, column by column. It is
+// either float32, or 8-bit floats (E4M3) with scales [panel][block of columns][row of the panel].
 struct Panels {
-    const float* data;
+    const float* data;  // Null for 8-bit floats.
     const float* bias;  // Padded like the rows; null for none.
     int64_t columns;
+    const uint8_t* bytes;
+    const float* scales;
+    int64_t block;  // Columns that share a scale.
+    int64_t blocks() const { return (columns + block - 1) / block; }
 };
 
 // The keys or values of one layer: [kv head][page][dimension], the dimension padded to a multiple of 8.
@@ -49,6 +54,9 @@ struct AttendTask {
     int64_t first_head;
     int64_t heads;
     int64_t head_dim;
+    int64_t value_dim;  // Of a value, and of a head of `out`.
+    int64_t window;     // Keys that a token sees at most, itself among them; 0 for all.
+    float scale;        // Of the scores.
 };
 
 struct Kernels {

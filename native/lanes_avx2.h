@@ -2,6 +2,7 @@
 #pragma once
 
 #include <immintrin.h>
+#include <stdint.h>
 
 namespace colonnade {
 
@@ -12,6 +13,13 @@ struct Avx2Lanes {
     static Avx2Lanes set(float x) { return {_mm256_set1_ps(x)}; }
     static Avx2Lanes zero() { return {_mm256_setzero_ps()}; }
     static Avx2Lanes load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    // Eight 8-bit floats (E4M3) that are numbers: the bits go to their places in a float32, the biases' difference on top.
+    static Avx2Lanes load_e4m3(const uint8_t* p) {
+        const __m256i code = _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+        const __m256i kept = _mm256_set1_epi32(static_cast<int>(0x87f00000));  // The sign was spread to the left.
+        const __m256i bits = _mm256_and_si256(_mm256_slli_epi32(code, 20), kept);
+        return {_mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120f))};
+    }
     static void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
     void store(float* p) const { _mm256_storeu_ps(p, v); }
     static Avx2Lanes fma(Avx2Lanes a, Avx2Lanes b, Avx2Lanes c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }

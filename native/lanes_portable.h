@@ -22,6 +22,16 @@ struct PortableLanes {
         for (int i = 0; i < 8; i++) r.v[i] = p[i];
         return r;
     }
+    // Eight 8-bit floats (E4M3) that are numbers: the bits go to their places in a float32, the biases' difference on top.
+    static PortableLanes load_e4m3(const uint8_t* p) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) {
+            const uint32_t bits = (p[i] & 0x7fu) << 20 | (p[i] & 0x80u) << 24;
+            std::memcpy(&r.v[i], &bits, 4);
+            r.v[i] *= 0x1p120f;
+        }
+        return r;
+    }
     static void prefetch(const float* p) {
 #if defined(__GNUC__)
         __builtin_prefetch(p);

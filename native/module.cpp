@@ -3,6 +3,7 @@
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
 
 #include <memory>
 #include <stdexcept>
@@ -38,21 +39,36 @@ int64_t size(const Array<const int32_t, 1>& array) { return static_cast<int64_t>
 
 std::shared_ptr<Program> make_program(const std::string& kernels, int threads, int64_t layers, int64_t heads,
                                       int64_t kv_heads, int64_t head_dim, int64_t pages, Array<const float, 2> cosines,
-                                      Array<const float, 2> sines) {
-    require(head_dim % 2 == 0 && head_dim <= kMostHeadDim, "head_dim is even and at most 256");
+                                      Array<const float, 2> sines, float scale, int64_t value_dim) {
+    require(head_dim % 2 == 0 && head_dim <= kMostHeadDim, "head_dim is even and at most 640");
+    require(value_dim >= 0 && value_dim <= head_dim, "value_dim is at most head_dim");
     require(heads % kv_heads == 0 && threads > 0, "heads is a multiple of kv_heads; at least one thread");
+    const int64_t turned = head_dim - value_dim;
     require(cosines.shape(0) == sines.shape(0) && cosines.shape(1) == sines.shape(1) &&
-                static_cast<int64_t>(cosines.shape(1)) == head_dim / 2,
-            "cosines and sines are [positions, head_dim / 2]");
-    const Geometry geometry = {layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0))};
+                static_cast<int64_t>(cosines.shape(1)) * 2 == turned,
+            "cosines and sines are [positions, head_dim / 2], and without the part that is a value");
+    const Geometry geometry = {
+        layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0)), turned, value_dim, scale};
     return std::make_shared<Program>(kernels_named(kernels), threads, geometry, cosines.data(), sines.data());
 }
 
 void put(Matrix& matrix, int64_t first, Array<const float, 2> rows) {
     const int64_t count = static_cast<int64_t>(rows.shape(0));
-    require(first >= 0 && first + count <= matrix.rows && static_cast<int64_t>(rows.shape(1)) == matrix.columns,
+    require(matrix.block == 0 && first >= 0 && first + count <= matrix.rows &&
+                static_cast<int64_t>(rows.shape(1)) == matrix.columns,
             "the rows do not fit the matrix");
     matrix.put(first, count, rows.data());
+}
+
+void put_blocks(Matrix& matrix, int64_t first, Array<const uint8_t, 2> rows, Array<const float, 2> scales) {
+    const int64_t count = static_cast<int64_t>(rows.shape(0)), block = matrix.block;
+    require(block > 0 && first >= 0 && first + count <= matrix.rows &&
+                static_cast<int64_t>(rows.shape(1)) == matrix.columns,
+            "the rows do not fit the matrix");
+    require(static_cast<int64_t>(scales.shape(0)) == (count + block - 1) / block &&
+                static_cast<int64_t>(scales.shape(1)) == (matrix.columns + block - 1) / block,
+            "one scale for each block");
+    matrix.put_blocks(first, count, rows.data(), scales.data());
 }
 
 void put_bias(Matrix& matrix, int64_t first, Array<const float, 1> values) {
@@ -66,6 +82,16 @@ int64_t choose_token(Array<const float, 1> logits, double temperature, int64_t t
     require(logits.shape(0) > 0 && temperature > 0.0, "at least one logit, and a temperature above 0");
     nb::gil_scoped_release released;
     return choose(logits.data(), static_cast<int64_t>(logits.shape(0)), {temperature, top_k, top_p, min_p}, number);
+}
+
+void record_route(Program& program, int logits, VectorPtr bias, int64_t experts, int64_t chosen, int64_t groups,
+                  int64_t groups_chosen, bool sigmoid, bool paired, bool normalised, float scale, int out, bool few) {
+    require(groups > 0 && experts % groups == 0 && bias->size == experts, "groups divide the experts; one bias for each");
+    require(groups_chosen > 0 && groups_chosen <= groups && chosen > 0 && chosen <= groups_chosen * (experts / groups),
+            "the open groups hold as many experts as are chosen");
+    require(!paired || experts / groups > 1, "a group has a pair of experts");
+    const Routing routing = {experts, chosen, groups, groups_chosen, sigmoid, paired, normalised, scale};
+    program.route(logits, bias, routing, out, few);
 }
 
 void run(Program& program, Array<const int32_t, 1> tokens, Array<const int32_t, 1> slots,
@@ -96,8 +122,9 @@ NB_MODULE(_native, m) {
           "The token at `number` in [0, 1) of the filtered distribution.");
 
     nb::class_<Matrix>(m, "Matrix")
-        .def(nb::init<int64_t, int64_t, bool>(), "rows"_a, "columns"_a, "bias"_a)
+        .def(nb::init<int64_t, int64_t, bool, int64_t>(), "rows"_a, "columns"_a, "bias"_a, "block"_a = 0)
         .def("put", &put, "first"_a, "rows"_a)
+        .def("put_blocks", &put_blocks, "first"_a, "rows"_a, "scales"_a)
         .def("put_bias", &put_bias, "first"_a, "values"_a)
         .def_prop_ro("rows", [](const Matrix& it) { return it.rows; })
         .def_prop_ro("columns", [](const Matrix& it) { return it.columns; });
@@ -108,15 +135,22 @@ NB_MODULE(_native, m) {
 
     nb::class_<Program>(m, "Program")
         .def(nb::new_(&make_program), "kernels"_a, "threads"_a, "layers"_a, "heads"_a, "kv_heads"_a, "head_dim"_a,
-             "pages"_a, "cosines"_a, "sines"_a)
+             "pages"_a, "cosines"_a, "sines"_a, "scale"_a = 1.0f, "value_dim"_a = 0)
         .def("buffer", &Program::buffer, "width"_a)
         .def("embed", &Program::embed, "table"_a, "out"_a)
         .def("rms_norm", &Program::rms_norm, "x"_a, "weight"_a, "epsilon"_a, "out"_a, "few"_a)
         .def("linear", &Program::linear, "x"_a, "matrix"_a, "residual"_a, "out"_a, "few"_a)
         .def("rope_store", &Program::rope_store, "qkv"_a, "layer"_a, "out"_a)
-        .def("attend", &Program::attend, "q"_a, "layer"_a, "out"_a)
+        .def("attend", &Program::attend, "q"_a, "layer"_a, "window"_a, "out"_a)
+        .def("head_norm", &Program::head_norm, "qkv"_a, "queries"_a, "keys"_a, "epsilon"_a, "out"_a)
         .def("swiglu", &Program::swiglu, "gate_up"_a, "out"_a, "few"_a)
         .def("sampled", &Program::sampled, "x"_a, "out"_a)
+        .def("columns", &Program::columns, "x"_a, "first"_a, "out"_a, "few"_a)
+        .def("route", &record_route, "logits"_a, "bias"_a, "experts"_a, "chosen"_a, "groups"_a, "groups_chosen"_a,
+             "sigmoid"_a, "paired"_a, "normalised"_a, "scale"_a, "out"_a, "few"_a)
+        .def("experts", &Program::experts, "x"_a, "routes"_a, "gate_ups"_a, "downs"_a, "residual"_a, "out"_a, "few"_a)
+        .def("per_head", &Program::per_head, "x"_a, "matrices"_a, "out"_a, "few"_a)
+        .def("latent_store", &Program::latent_store, "absorbed"_a, "q"_a, "latent"_a, "key"_a, "layer"_a, "out"_a)
         .def("result", &Program::result, "x"_a)
         .def("run", &run, "tokens"_a, "slots"_a, "positions"_a, "pages"_a, "sampled"_a, "out"_a);
 }

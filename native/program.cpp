@@ -2,17 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 namespace colonnade {
-
-namespace {
-
-// Work below this many multiplications (about 10 microseconds of one core) is not worth waking another thread for.
-constexpr int64_t kWorthSharing = 1 << 19;
-// Items a thread should get, so that one that is held up leaves its share to the others.
-constexpr int64_t kItemsPerThread = 4;
-
-}  // namespace
 
 Program::Program(const Kernels& kernels, int threads, Geometry geometry, const float* cosines, const float* sines)
     : kernels_(kernels),
@@ -21,10 +13,10 @@ Program::Program(const Kernels& kernels, int threads, Geometry geometry, const f
       part_heads_(std::min<int64_t>(group_, kQueryRows)),
       parts_((group_ + part_heads_ - 1) / part_heads_),
       cache_stride_(padded(geometry.head_dim, 8)),
-      cosines_(geometry.positions * (geometry.head_dim / 2), cosines),
-      sines_(geometry.positions * (geometry.head_dim / 2), sines),
+      cosines_(geometry.positions * (geometry.turned / 2), cosines),
+      sines_(geometry.positions * (geometry.turned / 2), sines),
       keys_(geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_),
-      values_(geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_),
+      values_(geometry.value_dim ? 0 : geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_),
       pool_(threads) {}
 
 int Program::buffer(int64_t width) {
@@ -48,14 +40,8 @@ Cache Program::cache(const Memory& memory, int64_t layer) const {
     return {memory.data() + layer * size, geometry_.pages, cache_stride_};
 }
 
-// Calls work(first, last) over ranges of rows.
-template <class Work>
-void Program::each_row(int64_t rows, int64_t width, const Work& work) {
-    const int64_t shares = rows * width * 8 < kWorthSharing ? 1 : std::min(rows, pool_.threads() * kItemsPerThread);
-    pool_.each(shares, [&](int64_t i) { work(rows * i / shares, rows * (i + 1) / shares); });
-}
-
 void Program::embed(MatrixPtr table, int out) {
+    if (table->block) throw std::invalid_argument("a table of embeddings is float32");
     vocabulary_ = std::min(vocabulary_, table->rows);
     stages_.push_back([=](const Batch& batch) {
         const Rows to = rows(out);
@@ -112,21 +98,49 @@ void Program::rope_store(int qkv, int64_t layer, int out) {
     });
 }
 
-void Program::attend(int q, int64_t layer, int out) {
+void Program::norm_heads(const float* from, int64_t heads, const Vector& weight, float epsilon, float* to) const {
+    const int64_t dim = geometry_.head_dim;
+    float in[kMostHeadDim] = {}, out[kMostHeadDim];
+    for (int64_t h = 0; h < heads; h++) {
+        std::memcpy(in, from + h * dim, sizeof(float) * static_cast<size_t>(dim));
+        kernels_.rms_norm(in, weight.data(), epsilon, dim, out);
+        std::memcpy(to + h * dim, out, sizeof(float) * static_cast<size_t>(dim));
+    }
+}
+
+void Program::head_norm(int qkv, VectorPtr queries, VectorPtr keys, float epsilon, int out) {
+    const int64_t heads = geometry_.heads, kv_heads = geometry_.kv_heads, dim = geometry_.head_dim;
+    stages_.push_back([=](const Batch& batch) {
+        const Rows from = rows(qkv), to = rows(out);
+        each_row(batch.count, (heads + 2 * kv_heads) * dim, [&](int64_t first, int64_t last) {
+            for (int64_t t = first; t < last; t++) {
+                const float* row = from.row(t);
+                norm_heads(row, heads, *queries, epsilon, to.row(t));
+                norm_heads(row + heads * dim, kv_heads, *keys, epsilon, to.row(t) + heads * dim);
+                const int64_t values = (heads + kv_heads) * dim;
+                std::memcpy(to.row(t) + values, row + values, sizeof(float) * static_cast<size_t>(kv_heads * dim));
+            }
+        });
+    });
+}
+
+void Program::attend(int q, int64_t layer, int64_t window, int out) {
     stages_.push_back([=](const Batch& batch) {
         const Rows from = rows(q), to = rows(out);
         const int64_t items = static_cast<int64_t>(runs_.size()) * geometry_.kv_heads * parts_;
         int64_t work = 0;
-        for (const Run& run : runs_)
-            work += run.count * (batch.positions[run.first] + 1) * geometry_.heads * geometry_.head_dim * 2;
+        for (const Run& run : runs_) {
+            const int64_t keys = batch.positions[run.first] + 1;
+            work += run.count * (window ? std::min(window, keys) : keys) * geometry_.heads * geometry_.head_dim * 2;
+        }
         if (work < kWorthSharing)
-            for (int64_t i = 0; i < items; i++) attend_item(batch, from, to, layer, i);
+            for (int64_t i = 0; i < items; i++) attend_item(batch, from, to, layer, window, i);
         else
-            pool_.each(items, [&](int64_t i) { attend_item(batch, from, to, layer, i); });
+            pool_.each(items, [&](int64_t i) { attend_item(batch, from, to, layer, window, i); });
     });
 }
 
-void Program::attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t item) const {
+void Program::attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t window, int64_t item) const {
     const int64_t heads = geometry_.kv_heads * parts_;
     // The last runs of a prompt see the most keys: they come first.
     const Run run = runs_[runs_.size() - 1 - static_cast<size_t>(item / heads)];
@@ -138,11 +152,14 @@ void Program::attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, i
     task.first_position = batch.positions[run.first];
     task.pages = batch.pages + batch.slots[run.first] * batch.page_stride;
     task.keys = cache(keys_, layer);
-    task.values = cache(values_, layer);
+    task.values = geometry_.value_dim ? task.keys : cache(values_, layer);
     task.kv_head = kv_head;
     task.first_head = kv_head * group_ + part * part_heads_;
     task.heads = std::min(part_heads_, group_ - part * part_heads_);
     task.head_dim = geometry_.head_dim;
+    task.value_dim = geometry_.value_width();
+    task.window = window;
+    task.scale = geometry_.scale;
     kernels_.attend(task);
 }
 

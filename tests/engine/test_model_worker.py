@@ -193,7 +193,7 @@ def test_without_native_kernels_torch_computes(
         ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
         ({"num_attention_heads": 5}, "5 heads over 2"),
         ({"num_hidden_layers": 0}, "num_hidden_layers is 0"),
-        ({"rope_parameters": {"rope_type": "yarn"}}, "'yarn'"),
+        ({"rope_parameters": {"rope_type": "mrope"}}, "'mrope'"),
         ({"quantization_config": {"quant_method": "fp8"}}, "quantization_config"),
         ({"intermediate_size": 89}, "config.json asks for"),
     ],

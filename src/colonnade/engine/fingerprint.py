@@ -12,16 +12,17 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-QUANTISATION = "none"
 _BLOCK = 4 << 20
 
 
-def fingerprint(files: Sequence[Path], kernels: str, device: str, cache: Path | None = None) -> str:
+def fingerprint(
+    files: Sequence[Path], kernels: str, device: str, cache: Path | None = None, quantisation: str = "none"
+) -> str:
     """32 hexadecimal digits. `files`: the weights and the config; their names and order count too."""
     whole = hashlib.blake2b(digest_size=16)
     for file in files:
         whole.update(f"{file.name} {_digest(file, cache)}\n".encode())
-    whole.update(f"{QUANTISATION} {kernels} {device}".encode())
+    whole.update(f"{quantisation} {kernels} {device}".encode())
     return whole.hexdigest()
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colonnade.engine.models.registry import ARCHITECTURES
+from colonnade.engine.models.registry import architectures
 from colonnade.wire.errors import BadModel
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -106,11 +106,12 @@ def _json(path: Path, *, needed: bool = False) -> dict[str, Any]:
 
 def _architecture(path: Path, config: Mapping[str, Any]) -> str:
     names = config.get("architectures")
-    known = ", ".join(sorted(ARCHITECTURES))
+    served = architectures()
+    known = ", ".join(served)
     if not isinstance(names, list) or not names:
         raise BadModel(f"{path / 'config.json'}: architectures is missing", hint=f"accepted: {known}")
     for name in names:
-        if name in ARCHITECTURES:
+        if name in served:
             return str(name)
     raise BadModel(f"{path / 'config.json'}: unknown architecture {names[0]!r}", hint=f"accepted: {known}")
 

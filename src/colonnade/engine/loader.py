@@ -1,5 +1,7 @@
 """Weights from safetensors files, checked whole before the first tensor is read. No torch.
 
+A matrix that is stored in 8-bit floats comes with its scales as `BlockFloats`; see `engine/blockwise.py`.
+
 The format (github.com/huggingface/safetensors): 8 bytes, the header's length as a little-endian integer; the header,
 JSON, `{name: {dtype, shape, data_offsets: [begin, end]}}`; the data, offsets counted from the header's end.
 """
@@ -11,17 +13,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from colonnade.engine.blockwise import SCALE, BlockFloats, blocks_of, exponents
 from colonnade.wire.errors import BadModel
 
 Shape = tuple[int, ...]
 Floats = NDArray[np.float32]
+Weight = Floats | BlockFloats
 
-_STORED: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_WIDENED: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
+_BYTES: dict[str, type[np.generic]] = {"F8_E4M3": np.uint8, "F8_E8M0": np.uint8}
+"""In quantised models: the weights, and a form of their scales."""
+_STORED = _WIDENED | _BYTES
 _HEADER_LIMIT = 100 << 20
 
 
@@ -36,17 +44,27 @@ class _Place:
     end: int
 
 
-class Weights(Mapping[str, Floats]):
-    """Tensors by name. Each look-up reads the tensor from its (mapped) file and widens it to float32."""
+class Weights(Mapping[str, Weight]):
+    """Tensors by name. Each look-up reads the tensor from its (mapped) file; all but 8-bit ones become float32."""
 
     def __init__(self, places: Mapping[str, _Place]) -> None:
         self._places = places
         self._maps = {file: np.memmap(file, np.uint8, "r") for file in {place.file for place in places.values()}}
 
-    def __getitem__(self, name: str) -> Floats:
+    def __getitem__(self, name: str) -> Any:
         place = self._places[name]
-        raw = np.asarray(self._maps[place.file][place.begin : place.end]).view(_STORED[place.kind])
-        return _widen(raw, place.kind).reshape(place.shape)
+        if place.kind == "F8_E4M3":
+            return BlockFloats(self._raw(place), self[name + SCALE])
+        return _widen(self._raw(place), place.kind)
+
+    def _raw(self, place: _Place) -> NDArray[Any]:
+        stored = np.asarray(self._maps[place.file][place.begin : place.end])
+        return stored.view(_STORED[place.kind]).reshape(place.shape)
+
+    @property
+    def quantised(self) -> bool:
+        """Whether any is stored in 8 bits."""
+        return any(place.kind == "F8_E4M3" for place in self._places.values())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
@@ -55,18 +73,46 @@ class Weights(Mapping[str, Floats]):
         return len(self._places)
 
 
-def open_weights(files: Sequence[Path], expected: Mapping[str, Shape], ignored: Sequence[str] = ()) -> Weights:
-    """The tensors that `expected` names, in their shapes.
+def open_weights(
+    files: Sequence[Path],
+    expected: Mapping[str, Shape],
+    ignored: Sequence[str] = (),
+    optional: Mapping[str, Shape] = MappingProxyType({}),
+    quantised: bool = False,
+) -> Weights:
+    """The tensors that `expected` names and those of `optional` that are there, in their shapes.
 
     A tensor that is missing, surplus, of another shape or of a type that cannot be widened exactly raises BadModel.
-    Names that end with one of `ignored` may be there and are not read.
+    Names that end with one of `ignored` may be there and are not read. Where the model is `quantised`, matrices may be
+    in 8-bit floats, and then their scales must be there.
     """
     places: dict[str, _Place] = {}
     for file in files:
         places.update(_header(file))
+    expected = {**expected, **{name: shape for name, shape in optional.items() if name in places}}
     places = {name: place for name, place in places.items() if name in expected or not name.endswith(tuple(ignored))}
-    _compare(places, expected, files[0].parent)
+    scales = _scales(places, expected) if quantised else {}
+    _compare(places, {**expected, **scales}, files[0].parent)
+    for name, place in places.items():
+        _check_kind(name, place, quantised, name in scales)
     return Weights(places)
+
+
+def _scales(places: Mapping[str, _Place], expected: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The scales that belong to the matrices that are stored in 8 bits."""
+    stored = [name for name in expected if name in places and places[name].kind == "F8_E4M3"]
+    return {name + SCALE: blocks_of(expected[name]) for name in stored}
+
+
+def _check_kind(name: str, place: _Place, quantised: bool, scale: bool) -> None:
+    accepted = [*_WIDENED]
+    if scale:
+        accepted.append("F8_E8M0")
+    elif quantised and len(place.shape) == 2:
+        accepted.append("F8_E4M3")
+    if place.kind not in accepted:
+        said = "" if quantised or place.kind not in _BYTES else ", and config.json has no quantization_config"
+        raise BadModel(f"{place.file}: {name} has type {place.kind}{said}", hint=f"accepted: {', '.join(accepted)}")
 
 
 def _compare(places: Mapping[str, _Place], expected: Mapping[str, Shape], folder: Path) -> None:
@@ -112,7 +158,7 @@ def _place(file: Path, name: str, entry: Any, data: int) -> _Place:
     kind, shape = str(entry["dtype"]), tuple(int(size) for size in entry["shape"])
     begin, end = (int(offset) + data for offset in entry["data_offsets"])
     if kind not in _STORED:
-        raise BadModel(f"{file}: {name} has type {kind}", hint=f"accepted: {', '.join(_STORED)}")
+        raise BadModel(f"{file}: {name} has type {kind}", hint=f"accepted: {', '.join(_WIDENED)}")
     if end - begin != prod(shape) * np.dtype(_STORED[kind]).itemsize or end > file.stat().st_size or begin < data:
         raise ValueError(f"{name} does not lie within the file (it may be cut off)")
     return _Place(file, kind, shape, begin, end)
@@ -122,4 +168,4 @@ def _widen(raw: NDArray[Any], kind: str) -> Floats:
     """Exact: every bfloat16 and float16 is a float32."""
     if kind == "BF16":
         return (raw.astype(np.uint32) << 16).view(np.float32)
-    return np.asarray(raw, dtype=np.float32)
+    return exponents(raw) if kind == "F8_E8M0" else np.asarray(raw, dtype=np.float32)

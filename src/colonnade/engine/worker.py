@@ -16,7 +16,7 @@ import numpy as np
 
 from colonnade.engine import sampler
 from colonnade.engine.constraint import Constraints, GrammarFailed
-from colonnade.engine.fingerprint import QUANTISATION, fingerprint
+from colonnade.engine.fingerprint import fingerprint
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.grammar import Compiler
 from colonnade.engine.kernels.choice import choose_kernels
@@ -153,7 +153,8 @@ def load_worker(
     kernels = choose_kernels(settings.kernels, settings.device, settings.threads)
     clock.enter("weights")
     model = model_class(folder.architecture)(folder.config)
-    forward = model.bind(open_weights(folder.weight_files, model.expected(), model.ignored), kernels)
+    weights = open_weights(folder.weight_files, model.expected(), model.ignored, model.optional(), model.quantised)
+    forward = model.bind(weights, kernels)
     clock.enter("cache")
     token_bytes = model.geometry(1, 1).token_bytes
     pages, context = cache_size(settings, token_bytes, folder.max_context, free_memory())
@@ -161,10 +162,12 @@ def load_worker(
     constraints = Constraints(lambda: _compiler(folder, model.vocab_size), settings.max_running, model.vocab_size)
     worker = ModelWorker(program, kernels.choose, settings.max_running, context, model.vocab_size, constraints)
     clock.enter("fingerprint")
-    digest = fingerprint((folder.path / "config.json", *folder.weight_files), _label(kernels), _device(kernels), cache)
+    quantisation = "fp8-weights" if weights.quantised else "none"
+    files = (folder.path / "config.json", *folder.weight_files)
+    digest = fingerprint(files, _label(kernels), _device(kernels), cache, quantisation)
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
-    facts = _facts(kernels, pages, context, token_bytes) | clock.seconds()
+    facts = _facts(kernels, quantisation, pages, context, token_bytes) | clock.seconds()
     return LoadedWorker(worker, digest, facts, pages, context, folder.eos_token_ids)
 
 
@@ -182,14 +185,16 @@ def _device(kernels: Kernels) -> str:
     return str(getattr(kernels, "device", "cpu"))
 
 
-def _facts(kernels: Kernels, pages: int, context: int, token_bytes: int) -> dict[str, str | int | float | bool]:
+def _facts(
+    kernels: Kernels, quantisation: str, pages: int, context: int, token_bytes: int
+) -> dict[str, str | int | float | bool]:
     return {
         "kernels": kernels.name,
         "batch_invariant": kernels.batch_invariant,
         "device": _device(kernels),
         "threads": kernels.threads,
         "dtype": "float32",
-        "quantisation": QUANTISATION,
+        "quantisation": quantisation,
         "pages": pages,
         "max_context": context,
         "kv_bytes_per_token": token_bytes,

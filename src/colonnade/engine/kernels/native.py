@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from colonnade.engine.blockwise import BLOCK, BlockFloats, widened
 from colonnade.engine.kernels import _native
-from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Value
+from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value, Weight
 
 
 class NativeKernels:
     """C++ for the CPU: AVX2 where the processor has it, else portable. `instructions` asks for one of the two."""
 
-    version = 1
+    version = 2
     batch_invariant = True
     device = "cpu"
     choose = staticmethod(_native.choose)
@@ -26,18 +27,24 @@ class NativeKernels:
         self.name = f"native-{self._instructions}"
         self.threads = threads or _cores()
 
-    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> _native.Matrix:
-        matrix = _native.Matrix(sum(len(part) for part in parts_NK), parts_NK[0].shape[1], biases_N is not None)
+    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> _native.Matrix:
+        """In 8-bit floats where all parts are: they are widened by the block as they are multiplied."""
+        rows, columns = sum(len(part) for part in parts_NK), parts_NK[0].shape[1]
+        narrow = all(isinstance(part, BlockFloats) for part in parts_NK)
+        matrix = _native.Matrix(rows, columns, biases_N is not None, BLOCK if narrow else 0)
         first = 0
         for index, part in enumerate(parts_NK):
-            matrix.put(first, np.ascontiguousarray(part))
+            if narrow and isinstance(part, BlockFloats):
+                matrix.put_blocks(first, np.ascontiguousarray(part.codes), np.ascontiguousarray(part.scales))
+            else:
+                matrix.put(first, np.ascontiguousarray(widened(part)))
             if biases_N is not None:
-                matrix.put_bias(first, np.ascontiguousarray(biases_N[index]))
+                matrix.put_bias(first, np.ascontiguousarray(widened(biases_N[index])))
             first += len(part)
         return matrix
 
-    def vector(self, values: Floats) -> _Weight:
-        return _Weight(_native.Vector(np.ascontiguousarray(values)), len(values))
+    def vector(self, values: Weight) -> _Weight:
+        return _Weight(_native.Vector(np.ascontiguousarray(widened(values))), len(values))
 
     def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> NativeProgram:
         return NativeProgram(forward, geometry, self._instructions, self.threads)
@@ -68,6 +75,8 @@ class NativeProgram:
             geometry.pages,
             np.ascontiguousarray(geometry.cosines),
             np.ascontiguousarray(geometry.sines),
+            geometry.score_scale,
+            geometry.value_dim,
         )
         tape = _Tape(geometry)
         result = forward(tape)
@@ -123,12 +132,65 @@ class _Tape:
         assert not qkv.few
         return self._note("rope_store", _Slab(shape.heads * shape.head_dim, False), qkv=qkv, layer=layer)
 
-    def attend(self, q: _Slab, layer: int) -> _Slab:
+    def head_norm(self, qkv: _Slab, queries_C: _Weight, keys_C: _Weight, epsilon: float) -> _Slab:
+        assert queries_C.size == keys_C.size == self.geometry.head_dim
+        assert not qkv.few
+        vectors = {"queries": queries_C.vector, "keys": keys_C.vector}
+        return self._note("head_norm", _Slab(qkv.width, False), qkv=qkv, epsilon=epsilon, **vectors)
+
+    def attend(self, q: _Slab, layer: int, window: int = 0) -> _Slab:
+        shape = self.geometry
+        assert q.width == shape.heads * shape.head_dim
         assert not q.few
-        return self._note("attend", _Slab(q.width, False), q=q, layer=layer)
+        return self._note("attend", _Slab(shape.heads * shape.value_width, False), q=q, layer=layer, window=window)
 
     def swiglu(self, gate_up: _Slab) -> _Slab:
         return self._note("swiglu", _Slab(gate_up.width // 2, gate_up.few), gate_up=gate_up, few=gate_up.few)
+
+    def columns(self, x: _Slab, first: int, count: int) -> _Slab:
+        assert first + count <= x.width
+        return self._note("columns", _Slab(count, x.few), x=x, first=first, few=x.few)
+
+    def route(self, logits_TE: _Slab, bias_E: _Weight, routing: Routing) -> _Slab:
+        assert logits_TE.width == bias_E.size == routing.experts
+        out, how = _Slab(2 * routing.chosen, logits_TE.few), asdict(routing)
+        return self._note("route", out, logits=logits_TE, bias=bias_E.vector, few=logits_TE.few, **how)
+
+    def experts(
+        self,
+        x: _Slab,
+        routes: _Slab,
+        gate_ups: Sequence[_native.Matrix],
+        downs: Sequence[_native.Matrix],
+        residual: _Slab,
+    ) -> _Slab:
+        inner = downs[0].columns
+        assert all((it.rows, it.columns) == (2 * inner, x.width) for it in gate_ups)
+        assert all((it.rows, it.columns) == (x.width, inner) for it in downs)
+        assert (x.few, x.few, x.width) == (routes.few, residual.few, residual.width)
+        matrices = {"gate_ups": list(gate_ups), "downs": list(downs)}
+        out = _Slab(x.width, x.few)
+        return self._note("experts", out, x=x, routes=routes, residual=residual, few=x.few, **matrices)
+
+    def per_head(self, x: _Slab, matrices: Sequence[_native.Matrix]) -> _Slab:
+        assert x.width % len(matrices) == 0
+        assert len({(it.rows, it.columns) for it in matrices}) == 1
+        assert matrices[0].columns <= x.width // len(matrices)
+        out = _Slab(len(matrices) * matrices[0].rows, x.few)
+        return self._note("per_head", out, x=x, matrices=list(matrices), few=x.few)
+
+    def latent_store(self, absorbed: _Slab, q: _Slab, latent: _Slab, key: _Slab, layer: int) -> _Slab:
+        shape = self.geometry
+        turned = shape.head_dim - shape.value_dim
+        assert (absorbed.width, latent.width) == (shape.heads * shape.value_dim, shape.value_dim)
+        assert q.width % shape.heads == 0
+        assert min(q.width // shape.heads, key.width) >= turned
+        assert not (absorbed.few)
+        assert not (q.few)
+        assert not (latent.few)
+        assert not (key.few)
+        inputs = {"absorbed": absorbed, "q": q, "latent": latent, "key": key}
+        return self._note("latent_store", _Slab(shape.heads * shape.head_dim, False), layer=layer, **inputs)
 
     def sampled(self, x: _Slab) -> _Slab:
         assert not x.few

@@ -20,9 +20,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from colonnade.engine.blockwise import BlockFloats
+
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
+Weight = Floats | BlockFloats
+"""A tensor as the loader gives it."""
 Value = Any
 """Activations, one row a token: a tensor in the reference, a buffer's name in a tape."""
 Matrix = Any
@@ -32,7 +36,7 @@ Vector = Any
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The KV cache, and the angles of the rotary embedding: cosines and sines [positions, C / 2]."""
+    """The KV cache, and the angles of the rotary embedding: cosines and sines [positions, turned dimensions / 2]."""
 
     layers: int
     heads: int
@@ -41,11 +45,44 @@ class Geometry:
     pages: int
     cosines: Floats
     sines: Floats
+    scale: float = 0.0
+    """Of attention's scores; 0 for C ** -0.5."""
+    value_dim: int = 0
+    """0: a value has C numbers of its own. Else it is the first so many numbers of its key (latent attention)."""
 
     @property
     def token_bytes(self) -> int:
         """Bytes of keys and values of one token."""
-        return 2 * 4 * self.layers * self.kv_heads * self.head_dim
+        return (4 if self.value_dim else 8) * self.layers * self.kv_heads * self.head_dim
+
+    @property
+    def score_scale(self) -> float:
+        return self.scale or self.head_dim**-0.5
+
+    @property
+    def value_width(self) -> int:
+        return self.value_dim or self.head_dim
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """How a token's experts are chosen: by score + bias, of equals the lowest number; the weight is the score.
+
+    Experts fall into `groups` of neighbours, of which the `groups_chosen` best are open to a token. A group counts as
+    much as its two best experts together if `paired`, else as its best.
+    """
+
+    experts: int
+    chosen: int
+    groups: int = 1
+    groups_chosen: int = 1
+    sigmoid: bool = False
+    """Scores are sigmoids of the logits, else their softmax."""
+    paired: bool = False
+    normalised: bool = False
+    """Weights are divided by their sum (+ 1e-20),"""
+    scale: float = 1.0
+    """and multiplied with this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +117,15 @@ class Ops(Protocol):
         """[T, (H + 2 K) C] -> queries [T, H C]. Turns queries and keys by their positions; stores keys and values."""
         ...
 
-    def attend(self, q: Value, layer: int) -> Value:
-        """Causal attention over the stored pages of each token's slot, scaled by C ** -0.5; [T, H C]."""
+    def head_norm(self, qkv: Value, queries_C: Vector, keys_C: Vector, epsilon: float) -> Value:
+        """[T, (H + 2 K) C]: each head of queries and of keys normalised by itself; one weight for each of the two."""
+        ...
+
+    def attend(self, q: Value, layer: int, window: int = 0) -> Value:
+        """Causal attention over the stored pages of each token's slot; [T, H x width of a value].
+
+        `window`: tokens that a token sees at most, itself among them; 0 for all.
+        """
         ...
 
     def swiglu(self, gate_up: Value) -> Value:
@@ -90,6 +134,32 @@ class Ops(Protocol):
 
     def sampled(self, x: Value) -> Value:
         """The sampled rows, [S, ...]."""
+        ...
+
+    def columns(self, x: Value, first: int, count: int) -> Value:
+        """Columns [first, first + count)."""
+        ...
+
+    def route(self, logits_TE: Value, bias_E: Vector, routing: Routing) -> Value:
+        """[T, 2 x chosen]: the numbers of a token's experts, rising, then their weights."""
+        ...
+
+    def experts(
+        self, x: Value, routes: Value, gate_ups: Sequence[Matrix], downs: Sequence[Matrix], residual: Value
+    ) -> Value:
+        """residual + the weighted sum, by rising number, of what each token's experts (SwiGLU) make of it."""
+        ...
+
+    def per_head(self, x: Value, matrices: Sequence[Matrix]) -> Value:
+        """[T, H A] -> [T, H N]: each head's first columns, times a matrix [N, columns] of its own."""
+        ...
+
+    def latent_store(self, absorbed: Value, q: Value, latent: Value, key: Value, layer: int) -> Value:
+        """Queries of latent attention, [T, H C]; stores the tokens' rows.
+
+        `absorbed` [T, H x value_dim] are the heads' questions to the latent. The last dimensions of each head of `q`
+        and of `key` are turned by position, as neighbouring pairs, and stand behind. A row is `latent` and that key.
+        """
         ...
 
 
@@ -117,10 +187,10 @@ class Kernels(Protocol):
         """The draw of one token: the rule of `engine/sampler.py`."""
         ...
 
-    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> Matrix:
+    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
         """The parts, one below the other, as one matrix."""
         ...
 
-    def vector(self, values: Floats) -> Vector: ...
+    def vector(self, values: Weight) -> Vector: ...
 
     def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> Program: ...

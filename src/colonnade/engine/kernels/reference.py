@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Value
+from colonnade.engine.blockwise import widened
+from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
 from colonnade.engine.sampler import choose
 
 Matrix = tuple[Tensor, Tensor | None]
@@ -33,12 +34,12 @@ class TorchKernels:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
 
-    def matrix(self, parts_NK: Sequence[Floats], biases_N: Sequence[Floats] | None = None) -> Matrix:
+    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
         weight = torch.cat([self.vector(part) for part in parts_NK])
         return weight, None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
 
-    def vector(self, values: Floats) -> Tensor:
-        return torch.tensor(values, dtype=torch.float32, device=self.device)
+    def vector(self, values: Weight) -> Tensor:
+        return torch.tensor(widened(values), dtype=torch.float32, device=self.device)
 
     def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> TorchProgram:
         return TorchProgram(forward, geometry, self.device)
@@ -53,7 +54,7 @@ class TorchProgram:
         self._device = device
         shape = (geometry.layers, geometry.kv_heads, geometry.pages, geometry.head_dim)
         self._keys_LKPC = torch.zeros(shape, device=device)
-        self._values_LKPC = torch.zeros(shape, device=device)
+        self._values_LKPC = torch.zeros((0,) if geometry.value_dim else shape, device=device)
         self._cosines = torch.tensor(geometry.cosines, device=device)
         self._sines = torch.tensor(geometry.sines, device=device)
 
@@ -110,16 +111,34 @@ class _Step:
         left, right = x.chunk(2, -1)
         return x * self._cosines_TC + torch.cat((-right, left), -1) * self._sines_TC
 
-    def attend(self, q: Tensor, layer: int) -> Tensor:
-        q_THC = q.unflatten(-1, (-1, self._geometry.head_dim))
-        out = torch.empty_like(q_THC)
+    def head_norm(self, qkv: Tensor, queries_C: Tensor, keys_C: Tensor, epsilon: float) -> Tensor:
+        shape = self._geometry
+        heads = qkv.unflatten(-1, (-1, shape.head_dim))
+        q_THC, k_TKC, v_TKC = heads.split([shape.heads, shape.kv_heads, shape.kv_heads], 1)
+        normed = self.rms_norm(q_THC, queries_C, epsilon), self.rms_norm(k_TKC, keys_C, epsilon)
+        return torch.cat((*normed, v_TKC), 1).flatten(1)
+
+    def attend(self, q: Tensor, layer: int, window: int = 0) -> Tensor:
+        shape = self._geometry
+        q_THC = q.unflatten(-1, (-1, shape.head_dim))
+        out = q.new_empty(len(q), shape.heads, shape.value_width)
         for begin, end, pages in self._runs:
-            keys, values = self._keys_LKPC[layer][:, pages], self._values_LKPC[layer][:, pages]
-            seen = torch.arange(len(pages), device=self._device) <= self._positions_T[begin:end].unsqueeze(1)
+            keys = self._keys_LKPC[layer][:, pages]
+            values = keys[..., : shape.value_dim] if shape.value_dim else self._values_LKPC[layer][:, pages]
             out[begin:end] = functional.scaled_dot_product_attention(
-                q_THC[begin:end].transpose(0, 1), keys, values, attn_mask=seen, enable_gqa=True
+                q_THC[begin:end].transpose(0, 1),
+                keys,
+                values,
+                attn_mask=self._seen(self._positions_T[begin:end], len(pages), window),
+                scale=shape.score_scale,
+                enable_gqa=True,
             ).transpose(0, 1)
         return out.flatten(1)
+
+    def _seen(self, positions: Tensor, keys: int, window: int) -> Tensor:
+        """[tokens, keys]: whether a token sees a key."""
+        behind = positions.unsqueeze(1) - torch.arange(keys, device=self._device)
+        return (behind >= 0) & (behind < window) if window else behind >= 0
 
     def swiglu(self, gate_up: Tensor) -> Tensor:
         gate, up = gate_up.chunk(2, -1)
@@ -127,6 +146,58 @@ class _Step:
 
     def sampled(self, x: Tensor) -> Tensor:
         return x[self._sampled_S]
+
+    def columns(self, x: Tensor, first: int, count: int) -> Tensor:
+        return x[:, first : first + count]
+
+    def route(self, logits_TE: Tensor, bias_E: Tensor, routing: Routing) -> Tensor:
+        scores_TE = logits_TE.sigmoid() if routing.sigmoid else logits_TE.softmax(-1)
+        wanted_TE = scores_TE + bias_E
+        if routing.groups_chosen < routing.groups:
+            groups = wanted_TE.unflatten(-1, (routing.groups, -1))
+            worth = groups.topk(2).values.sum(-1) if routing.paired else groups.amax(-1)
+            closed = torch.ones_like(worth, dtype=torch.bool).scatter(-1, _best(worth, routing.groups_chosen), False)
+            wanted_TE = groups.masked_fill(closed.unsqueeze(-1), -torch.inf).flatten(-2)
+        chosen = _best(wanted_TE, routing.chosen).sort().values
+        weights = scores_TE.gather(-1, chosen)
+        if routing.normalised:
+            weights = weights / (weights.sum(-1, keepdim=True) + 1e-20)
+        return torch.cat((chosen.to(weights.dtype), weights * routing.scale), -1)
+
+    def experts(
+        self, x: Tensor, routes: Tensor, gate_ups: Sequence[Matrix], downs: Sequence[Matrix], residual: Tensor
+    ) -> Tensor:
+        chosen, weights = routes.chunk(2, -1)
+        out = torch.zeros_like(residual)
+        for expert in chosen.unique().long().tolist():
+            rows, places = torch.where(chosen == expert)
+            made = self.linear(self.swiglu(self.linear(x[rows], gate_ups[expert])), downs[expert])
+            out[rows] += weights[rows, places].unsqueeze(-1) * made
+        return residual + out
+
+    def per_head(self, x: Tensor, matrices: Sequence[Matrix]) -> Tensor:
+        heads = x.unflatten(-1, (len(matrices), -1)).unbind(1)
+        pairs = zip(heads, matrices, strict=True)
+        return torch.cat([self.linear(head[:, : matrix[0].shape[1]], matrix) for head, matrix in pairs], -1)
+
+    def latent_store(self, absorbed: Tensor, q: Tensor, latent: Tensor, key: Tensor, layer: int) -> Tensor:
+        shape = self._geometry
+        turned = shape.head_dim - shape.value_dim
+        row = torch.cat((latent, self._turn_pairs(key[:, None, -turned:])[:, 0]), -1)
+        self._keys_LKPC[layer][0, self._pages_T] = row
+        ends = self._turn_pairs(q.unflatten(-1, (shape.heads, -1))[..., -turned:])
+        return torch.cat((absorbed.unflatten(-1, (shape.heads, -1)), ends), -1).flatten(1)
+
+    def _turn_pairs(self, x: Tensor) -> Tensor:
+        """Rotary embedding in DeepSeek's layout: neighbours are the two coordinates."""
+        cosines, sines = self._cosines_TC.chunk(2, -1)[0], self._sines_TC.chunk(2, -1)[0]
+        left, right = x[..., 0::2], x[..., 1::2]
+        return torch.stack((left * cosines - right * sines, right * cosines + left * sines), -1).flatten(-2)
+
+
+def _best(scores: Tensor, count: int) -> Tensor:
+    """The places of the largest; of equals the first."""
+    return scores.sort(dim=-1, descending=True, stable=True).indices[..., :count]
 
 
 def _runs(slots_T: Ints) -> Iterator[tuple[int, int]]:

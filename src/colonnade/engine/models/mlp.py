@@ -5,15 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from colonnade.engine.kernels.ops import Floats, Kernels, Ops, Value
+from colonnade.engine.kernels.ops import Kernels, Ops, Value, Weight
 from colonnade.engine.loader import Shape
+from colonnade.engine.models.config import Config
 
 
 @dataclass(frozen=True, slots=True)
 class MlpShape:
     hidden: int
     intermediate: int
-    bias: bool
+    bias: bool = False
+
+    @classmethod
+    def of(cls, config: Config, *, bias: bool = False) -> MlpShape:
+        config.choice("hidden_act", ("silu",), "silu")
+        return cls(config.count("hidden_size"), config.count("intermediate_size"), bias)
 
     def expected(self, prefix: str) -> dict[str, Shape]:
         """Tensors by name."""
@@ -26,10 +32,13 @@ class MlpShape:
             shapes |= {name.replace(".weight", ".bias"): shape[:1] for name, shape in shapes.items()}
         return shapes
 
+    def bind(self, prefix: str, weights: Mapping[str, Weight], kernels: Kernels) -> Mlp:
+        return Mlp(self, prefix, weights, kernels)
+
 
 class Mlp:
-    def __init__(self, shape: MlpShape, prefix: str, weights: Mapping[str, Floats], kernels: Kernels) -> None:
-        def parts(*names: str, kind: str = "weight") -> list[Floats]:
+    def __init__(self, shape: MlpShape, prefix: str, weights: Mapping[str, Weight], kernels: Kernels) -> None:
+        def parts(*names: str, kind: str = "weight") -> list[Weight]:
             return [weights[f"{prefix}.{name}.{kind}"] for name in names]
 
         inputs = ("gate_proj", "up_proj")

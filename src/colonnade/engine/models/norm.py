@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from colonnade.engine.kernels.ops import Floats, Kernels, Ops, Value
+from colonnade.engine.kernels.ops import Kernels, Ops, Value, Weight
 
 
 class RmsNorm:
-    def __init__(self, weight_D: Floats, epsilon: float, kernels: Kernels) -> None:
+    def __init__(self, weight_D: Weight, epsilon: float, kernels: Kernels) -> None:
         self._weight_D = kernels.vector(weight_D)
         self._epsilon = epsilon
 
