@@ -73,8 +73,10 @@ void attend_scores(const AttendTask& task, QueryRows& rows, int64_t begin, int64
         for (int64_t r = 0; r < rows.count; r++) {
             L dot[8];
             for (int i = 0; i < 8; i++) dot[i] = L::zero();
-            for (int64_t c = 0; c < rows.lanes * 8; c += 8) {
-                L query = L::load(rows.query(r) + c);
+            const float* queries = rows.query(r);
+            const int64_t width = rows.lanes * 8;
+            for (int64_t c = 0; c < width; c += 8) {
+                L query = L::load(queries + c);
                 for (int i = 0; i < 8; i++) dot[i] = L::fma(query, L::load(keys[i] + c), dot[i]);
             }
             L::sums(dot).store(rows.scores[r] + j);
@@ -102,26 +104,30 @@ void attend_weights(QueryRows& rows, int64_t r, int64_t hidden, int64_t visible)
     exponential(L::set(rows.peak[r] - peak)).store(fade);
     rows.weight[r] = rows.weight[r] * fade[0] + total.sum();
     rows.peak[r] = peak;
-    for (int64_t c = 0; c < rows.value_lanes * 8; c += 8)
-        L::mul(L::load(rows.sum(r) + c), L::set(fade[0])).store(rows.sum(r) + c);
+    float* sum = rows.sum(r);
+    const int64_t width = rows.value_lanes * 8;
+    for (int64_t c = 0; c < width; c += 8) L::mul(L::load(sum + c), L::set(fade[0])).store(sum + c);
 }
 
 // Adds weighted values of keys [from, to) to kRows rows, for kLanes registers from column c.
 template <class L, int kRows, int kLanes>
 void attend_values(QueryRows& rows, int64_t r, const float* const* values, int64_t c, int64_t from, int64_t to) {
     L sum[kRows][kLanes];
+    float* sums = rows.sum(r) + c;
+    const int64_t stride = rows.value_lanes * 8;
+    const float* scores = rows.scores[r];
     for (int i = 0; i < kRows; i++)
-        for (int l = 0; l < kLanes; l++) sum[i][l] = L::load(rows.sum(r + i) + c + l * 8);
+        for (int l = 0; l < kLanes; l++) sum[i][l] = L::load(sums + i * stride + l * 8);
     for (int64_t j = from; j < to; j++) {
         L share[kRows];
-        for (int i = 0; i < kRows; i++) share[i] = L::set(rows.scores[r + i][j]);
+        for (int i = 0; i < kRows; i++) share[i] = L::set(scores[i * kTile + j]);
         for (int l = 0; l < kLanes; l++) {
             L value = L::load(values[j] + c + l * 8);
             for (int i = 0; i < kRows; i++) sum[i][l] = L::fma(share[i], value, sum[i][l]);
         }
     }
     for (int i = 0; i < kRows; i++)
-        for (int l = 0; l < kLanes; l++) sum[i][l].store(rows.sum(r + i) + c + l * 8);
+        for (int l = 0; l < kLanes; l++) sum[i][l].store(sums + i * stride + l * 8);
 }
 
 template <class L, int kRows>
