@@ -107,7 +107,8 @@ def test_every_error_of_the_tree_has_a_code() -> None:
     def below(kind: type[ColonnadeError]) -> list[type[ColonnadeError]]:
         return [kind, *(each for child in kind.__subclasses__() for each in below(child))]
 
-    assert {exits.code_for(kind("x")) for kind in below(ColonnadeError)} == {1, 2, 4}
+    tree = [kind for kind in below(ColonnadeError) if kind.__module__ == ColonnadeError.__module__]
+    assert {exits.code_for(kind("x")) for kind in tree} == {1, 2, 4}
 
 
 def test_tables() -> None:

@@ -51,7 +51,7 @@ RUN = [example for example in EXAMPLES if "run" in example.marks and "server" no
 SERVED = [example for example in EXAMPLES if "run" in example.marks and "server" in example.marks]
 PARSERS = {"python": ast.parse, "toml": tomllib.loads, "json": msgspec.json.decode}
 PARSED = [example for example in EXAMPLES if example.language in PARSERS]
-SETTINGS = [example for example in EXAMPLES if example.language == "toml" and "[project]" not in example.text]
+SETTINGS = [example for example in EXAMPLES if example.language == "toml" and "[project" not in example.text]
 
 
 @pytest.mark.parametrize("example", PARSED, ids=str)

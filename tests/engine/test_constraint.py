@@ -17,13 +17,8 @@ from colonnade.engine.worker import LoadedWorker, load_worker
 from colonnade.wire.messages import Delta, Grammar, Sampling, Submit
 from colonnade.wire.settings import EngineSettings
 
-SCHEMA = {
-    "type": "object",
-    "properties": {"name": {"type": "string", "maxLength": 6}, "count": {"type": "integer", "maximum": 99}},
-    "required": ["name", "count"],
-    "additionalProperties": False,
-}
-GRAMMAR = Grammar("json_schema", json.dumps(SCHEMA))
+# No blanks beside what is needed: a schema's would go on as long as the model likes.
+GRAMMAR = Grammar("regex", r'\{"name":"[a-z]{1,6}","count":[0-9]{1,2}\}')
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +54,14 @@ def tokens(deltas: list[Delta]) -> list[int]:
 def test_draws_are_of_the_grammar_and_retractions_change_nothing(loaded: LoadedWorker) -> None:
     submits = [submission(seed) for seed in range(5)]
     roomy, _ = run(loaded, submits)
-    tight, retractions = run(loaded, submits, pages=110)
-    assert retractions
+    tight = [run(loaded, submits, pages) for pages in (48, 56, 64)]
+    assert any(retractions for _, retractions in tight)
     tokenizer = Tokenizer.from_file(str(SHIPPED / "colonnade-tiny" / "tokenizer.json"))
     for key, deltas in roomy.items():
         assert deltas[-1].finish == "stop"
         value = json.loads(tokenizer.decode(tokens(deltas)))
         assert set(value) == {"name", "count"}
-        assert tokens(tight[key]) == tokens(deltas)
+        assert [tokens(found[key]) for found, _ in tight] == [tokens(deltas)] * len(tight)
 
 
 def test_a_grammar_that_fails_ends_its_own_request(loaded: LoadedWorker) -> None:

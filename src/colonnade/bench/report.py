@@ -161,4 +161,5 @@ def _goodput(measured: Sequence[Measured], levels: Levels, duration: float) -> G
 
 
 def _over(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0
+    """A rate over less than a microsecond would say nothing, and may not be a finite number."""
+    return part / whole if whole > 1e-6 else 0.0
