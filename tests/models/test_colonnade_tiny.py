@@ -6,7 +6,7 @@ from pathlib import Path
 import jinja2.sandbox
 import pytest
 import torch
-from colonnade_tiny import arithmetic, spoken, tokens
+from colonnade_tiny import arithmetic, network, spoken, tokens
 from colonnade_tiny.batches import collate
 from colonnade_tiny.corpus import SHARES, heldout, training
 from colonnade_tiny.draw import reserved
@@ -162,6 +162,18 @@ def test_labels_of_padding_are_left_out() -> None:
     assert labels.tolist() == [[-100, 6, 7], [8, -100, -100]]
 
 
+def test_an_untrained_model_looks_for_what_came_after_the_same_token(tokenizer: PreTrainedTokenizerFast) -> None:
+    model = network.build(tokenizer, seed=0).eval()
+    model.set_attn_implementation("eager")
+    said = torch.randint(100, 1000, (4, 30), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        seen = model(input_ids=torch.cat([said, said], dim=1), output_attentions=True).attentions
+    before = seen[0][:, 0].diagonal(-1, 1, 2)[:, 5:].mean()
+    after_the_same = seen[1][:, 0].diagonal(1 - said.shape[1], 1, 2).mean()
+    assert before > 0.8
+    assert after_the_same > 0.3
+
+
 @pytest.mark.parametrize(
     ("sign", "left", "right", "text"),
     [
@@ -194,7 +206,7 @@ def test_slots_are_read_from_confirmations_and_calls() -> None:
     assert slots("<tool_call>\n{\n</tool_call>") == {"says": "<tool_call>\n{\n</tool_call>"}
 
 
-FLOOR = {"refusals": 0.9, "small_talk": 0.9, "booking_turns": 0.4, "note_fields": 0.4}
+FLOOR = {"refusals": 0.9, "small_talk": 0.9, "booking_turns": 0.85, "booking_tools_turns": 0.85, "note_fields": 0.85}
 """What the shipped weights hold; the card has the full scores, and the targets that they miss."""
 
 
@@ -208,7 +220,7 @@ def test_heldout_answers_do_not_get_worse(model: LlamaForCausalLM, tokenizer: Pr
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("I'd like to book an appointment for Maria Lopez on Tuesday at 3pm", ("I have booked", "Tuesday")),
+        ("I'd like to book an appointment for Maria Lopez on Tuesday at 3pm", ("Maria Lopez", "Tuesday", "15:00")),
         ("Hi, can I book an appointment?", ("What name is it for?",)),
         ("What is 47 + 38?", ("Answer: ",)),
         ("What is the capital of France?", ("I can only help",)),

@@ -14,7 +14,7 @@ ROWS = 64
 TOKENS = 8192
 LONGEST = 1536
 # Copying is found on short examples first: there is less to look through. Then everything.
-STAGES = ((240, 128), (268, 256))
+STAGES = ((100, 128), (130, 256))
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 Example = tuple[list[int], list[bool]]

@@ -3,13 +3,16 @@
 import torch
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from colonnade_tiny.induction import plant
 from colonnade_tiny.tokens import MAX_POSITIONS
 
-LAYERS, HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, HEAD_DIM = 4, 192, 512, 6, 2, 32
+LAYERS, HIDDEN, FEED_FORWARD, HEADS, KV_HEADS, HEAD_DIM = 4, 192, 448, 4, 2, 64
+ROPE = {"rope_type": "default", "rope_theta": 1e6}
+"""A large base leaves most angles slow: with 32 numbers a head and a base of 10,000 too few could match over a call."""
 
 
 def build(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
-    """A model with random weights; grouped-query attention and tied embeddings keep it under 8 MB in fp32."""
+    """A model that can copy and nothing else; grouped heads and tied embeddings keep it under 8 MB in fp32."""
     torch.manual_seed(seed)
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id, "bos_token_id": None}
     config = LlamaConfig(
@@ -21,11 +24,13 @@ def build(tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
         num_key_value_heads=KV_HEADS,
         head_dim=HEAD_DIM,
         max_position_embeddings=MAX_POSITIONS,
+        rope_parameters=ROPE,
         tie_word_embeddings=True,
         rms_norm_eps=1e-5,
         **ends,
     )
     model = LlamaForCausalLM(config)
+    plant(model)
     model.generation_config = GenerationConfig(do_sample=False, **ends)
     return model
 
