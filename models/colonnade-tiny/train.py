@@ -12,6 +12,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="the model folder; its checkpoint is kept beside it")
     parser.add_argument("--minutes", type=float, default=60.0, help="wall-clock minutes in all, resumed ones included")
+    parser.add_argument(
+        "--start", type=Path, help="a model folder to go on from; give another seed, for fresh examples"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--matrix-rate", type=float, default=Plan.matrix_rate)

@@ -90,10 +90,11 @@ def answer_of(text: str) -> str:
 
 
 def _operands(draw: Draw, sign: str) -> tuple[int, int]:
-    low, high = (2, 9) if sign == "x" else (1, 99)
+    if sign == "x":  # a table has to be learned whole: what is unseen is the story around it
+        return draw.number(2, 9), draw.number(2, 9)
 
     def make() -> str:
-        left, right = draw.number(low, high), draw.number(low, high)
+        left, right = draw.number(1, 99), draw.number(1, 99)
         if sign == "-" and left < right:
             left, right = right, left
         return f"{left} {sign} {right}"
