@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import documented
@@ -35,6 +37,16 @@ def test_every_core_on_the_map_is_held_to_be_pure() -> None:
         for word in cores.replace(",", " ").replace("`", " ").split():
             if word.startswith(f"{room}."):
                 assert f"colonnade.{word.rstrip('.')}\n" in LISTED, word
+
+
+def test_every_core_is_checked_strictly() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read_string(LISTED)
+    cores = contracts["importlinter:contract:purity"]["source_modules"].split()
+    project = tomllib.loads((documented.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    strict = [f"{path.removesuffix('.py')}/" for path in project["tool"]["basedpyright"]["strict"]]
+    held = [core for core in cores if f"src/{core.replace('.', '/')}/".startswith(tuple(strict))]
+    assert held == cores
 
 
 def test_modules_have_unique_names_where_pytest_needs_them() -> None:

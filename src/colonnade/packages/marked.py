@@ -27,14 +27,14 @@ class Document:
             self._root: yaml.Node | None = loader.get_single_node()
             self.repeated = [] if self._root is None else list(_repeated(self._root, set()))
             """Keys written twice in one mapping, with the line of the later one: the later one counts."""
-            self.value: Any = None if self._root is None else loader.construct_document(self._root)
+            self.value: Any = None if self._root is None else loader.construct_document(self._root)  # pyright: ignore[reportUnknownMemberType]
         except (yaml.MarkedYAMLError, RecursionError) as error:
             mark = getattr(error, "problem_mark", None)
             raise NotYaml(getattr(error, "problem", None) or str(error), mark.line + 1 if mark else 1) from error
         except (ValueError, yaml.YAMLError) as error:
             raise NotYaml(str(error), 1) from error
         finally:
-            loader.dispose()
+            loader.dispose()  # pyright: ignore[reportUnknownMemberType]
 
     def line(self, path: Path) -> int:
         """Of the last part of `path` that is in the file; what is not in it is passed over, as names of types are."""

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from colonnade.packages.fault import Path
 from colonnade.packages.schema.engine import ENCODERS, RENAMED, BisLlm, TrtLlm
-from colonnade.packages.schema.part import Part, wrong
+from colonnade.packages.schema.part import Part, is_mapping, wrong
 from colonnade.packages.schema.running import BaseImage, Build, DockerServer, Resources, Runtime
 from colonnade.packages.schema.weights import CachedRepository, Checkpoints, ExternalData, ModelRepository, Weights
 
@@ -66,7 +66,7 @@ class Config(Part):
     @field_validator("environment_variables", mode="before")
     @classmethod
     def _texts(cls, variables: Any) -> Any:
-        if not isinstance(variables, dict):
+        if not is_mapping(variables):
             return variables
         return {name: str(v).lower() if isinstance(v, bool) else str(v) for name, v in variables.items()}
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from colonnade.packages.schema.part import Part, wrong
+from colonnade.packages.schema.part import Part, is_mapping, wrong
 
 Count = Annotated[int, Field(strict=True, ge=1)]
 Length = Annotated[int, Field(strict=True, ge=1, le=1 << 20)]
@@ -256,8 +256,9 @@ class V2(Part):
 
 
 def _generation(value: Any) -> str | None:
-    stack = value.get("inference_stack") if isinstance(value, dict) else getattr(value, "inference_stack", None)
-    return stack or ("v1" if isinstance(value, dict) else None)
+    if is_mapping(value):
+        return value.get("inference_stack") or "v1"
+    return getattr(value, "inference_stack", None)
 
 
 class TrtLlm(RootModel[Annotated[Annotated[V1, Tag("v1")] | Annotated[V2, Tag("v2")], Discriminator(_generation)]]):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from colonnade.packages.schema.access import Access, upper
-from colonnade.packages.schema.part import Part, wrong
+from colonnade.packages.schema.part import Part, is_mapping, wrong
 
 ACCELERATORS = (
     *("T4", "L4", "A10G", "V100", "A100", "A100_40GB", "H100", "H200", "H100_40GB"),
@@ -80,7 +80,7 @@ class Resources(Part):
     @classmethod
     def _computed(cls, values: Any) -> Any:
         """`use_gpu` was written by hand once; it follows from the accelerator."""
-        return {k: v for k, v in values.items() if k != "use_gpu"} if isinstance(values, dict) else values
+        return {k: v for k, v in values.items() if k != "use_gpu"} if is_mapping(values) else values
 
     @field_validator("cpu")
     @classmethod
@@ -185,7 +185,7 @@ class Runtime(Part):
     @model_validator(mode="before")
     @classmethod
     def _older(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
+        if not is_mapping(values):
             return values
         if values.get("num_workers", 1) != 1:
             raise wrong("one worker a server; for concurrency use asyncio, threads or replicas", "num_workers")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from colonnade.packages.schema.access import Access, upper
-from colonnade.packages.schema.part import Part, wrong
+from colonnade.packages.schema.part import Part, is_mapping, wrong
 
 Text = Annotated[str, StringConstraints(min_length=1)]
 BUCKETS = ("s3", "gs", "azure", "r2", "cw")
@@ -36,7 +36,7 @@ class CachedRepository(Part):
     @model_validator(mode="before")
     @classmethod
     def _volume(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or not values.get("use_volume"):
+        if not is_mapping(values) or not values.get("use_volume"):
             return values
         if values.get("kind") in (None, "hf") and not values.get("revision"):
             raise wrong("revision is required with use_volume for a Hugging Face repository: name a commit", "revision")
