@@ -59,6 +59,11 @@ class Exchange:
         self._accepted = self._over = self._fresh = self._probe = False
         self.request_id = b""
 
+    @property
+    def model(self) -> str:
+        """What was asked for."""
+        return str(self._peek.model)
+
     # --- to a replica
 
     def begin(self) -> None:
