@@ -23,6 +23,8 @@ class Limits:
     worth_waiting: int = 32
     """A request waits for a prompt under way that will save it so many tokens, and at least half of its own."""
     prefix_cache: bool = True
+    draft_tokens: int = 8
+    """Most drafted tokens of one request in one step, where there is a drafter."""
 
     @property
     def context(self) -> int:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import msgspec
 import zmq
 
+from colonnade.engine.drafter import Drafter
 from colonnade.engine.limits import Limits
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.step import Result, Step, Worker
@@ -40,6 +41,7 @@ class Servable:
     limits: Limits
     fingerprint: str
     facts: dict[str, str | int | float | bool]
+    drafter: Drafter | None = None
 
 
 class Stop:
@@ -103,7 +105,7 @@ class Loop:
     """The engine at work."""
 
     def __init__(self, servable: Servable, wires: Wires, stop: Stop) -> None:
-        self.scheduler = Scheduler(servable.limits)
+        self.scheduler = Scheduler(servable.limits, servable.drafter)
         self._worker = servable.worker
         self._wires = wires
         self._stop = stop

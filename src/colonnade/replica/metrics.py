@@ -32,8 +32,9 @@ class Metrics:
         self._pages = Gauge(f"{prefix}_pages", "Pages of the KV cache by use.", ["use"], registry=own)
         self._load = Gauge(f"{prefix}_load_tokens", "Tokens held and still to compute.", registry=own)
         self._steps = Counter(f"{prefix}_steps_total", "Engine steps.", registry=own)
+        self._drafts = Counter(f"{prefix}_draft_tokens_total", "Tokens guessed.", ["kind"], registry=own)
         self._phase = Gauge(f"{prefix}_phase", "1 for the phase it is in.", ["phase"], registry=own)
-        self._seen = 0
+        self._seen = Load()
         self.turn("starting")
 
     def note(self, load: Load) -> None:
@@ -43,8 +44,10 @@ class Metrics:
         self._pages.labels("cached").set(load.pages_cached)
         self._pages.labels("total").set(load.pages_total)
         self._load.set(load.tokens)
-        self._steps.inc(max(0, load.steps - self._seen))
-        self._seen = load.steps
+        self._steps.inc(max(0, load.steps - self._seen.steps))
+        self._drafts.labels("drafted").inc(max(0, load.drafted - self._seen.drafted))
+        self._drafts.labels("accepted").inc(max(0, load.accepted - self._seen.accepted))
+        self._seen = load
 
     def turn(self, phase: str) -> None:
         for name in PHASES:

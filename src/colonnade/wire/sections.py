@@ -91,6 +91,15 @@ class EngineSettings:
     prefix_cache: bool = setting(
         True, units.SWITCH, "Keep the keys and values of prompts for requests that share them."
     )
+    speculation: str = setting(
+        "off", units.choice("off", "ngram"), "Guess tokens from what the request has said, and verify them in one step."
+    )
+    draft_tokens: int = setting(8, units.PLAIN, "Most tokens guessed for one request in one step.", at_least=1)
+    draft_rule: str = setting(
+        "coupled",
+        units.choice("coupled", "probability"),
+        "How a guess is accepted; coupled leaves each answer as it is without guesses.",
+    )
 
 
 @dataclass(frozen=True)
