@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels.h"
+
 namespace colonnade {
 
 struct PortableLanes {
     static constexpr int kWidth = 8;
+    struct Ints;
     float v[8];
 
     static PortableLanes set(float x) {
@@ -32,7 +35,20 @@ struct PortableLanes {
         }
         return r;
     }
-    static void prefetch(const float* p) {
+    static PortableLanes load(const Brief* p) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) {
+            const uint32_t bits = static_cast<uint32_t>(p[i].bits) << 16;
+            std::memcpy(&r.v[i], &bits, 4);
+        }
+        return r;
+    }
+    // Rounded to nearest, of two the even one; lanes lie in [-32767, 32767].
+    void store(int16_t* p) const {
+        const float shift = 12582912.0f;  // 1.5 x 2^23: adding it rounds to a whole number.
+        for (int i = 0; i < 8; i++) p[i] = static_cast<int16_t>(v[i] == v[i] ? (v[i] + shift) - shift : 0.0f);
+    }
+    static void prefetch(const void* p) {
 #if defined(__GNUC__)
         __builtin_prefetch(p);
 #endif
@@ -94,6 +110,36 @@ struct PortableLanes {
     static PortableLanes sums(const PortableLanes* rows) {
         PortableLanes r;
         for (int i = 0; i < 8; i++) r.v[i] = rows[i].sum();
+        return r;
+    }
+};
+
+// Eight 32-bit sums of products.
+struct PortableLanes::Ints {
+    int32_t v[8];
+
+    // Two numbers for each of the eight: those of the weight's rows, and one pair of activations for all.
+    struct Pairs {
+        int16_t v[16];
+    };
+    static Pairs widen(const int8_t* p) {
+        Pairs r;
+        for (int i = 0; i < 16; i++) r.v[i] = p[i];
+        return r;
+    }
+    static Pairs repeat(const int16_t* p) {
+        Pairs r;
+        for (int i = 0; i < 16; i++) r.v[i] = p[i % 2];
+        return r;
+    }
+    static Ints zero() { return {}; }
+    static Ints dot(Pairs a, Pairs b, Ints c) {
+        for (int i = 0; i < 8; i++) c.v[i] += a.v[2 * i] * b.v[2 * i] + a.v[2 * i + 1] * b.v[2 * i + 1];
+        return c;
+    }
+    PortableLanes floats() const {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) r.v[i] = static_cast<float>(v[i]);
         return r;
     }
 };

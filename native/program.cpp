@@ -41,7 +41,7 @@ Cache Program::cache(const Memory& memory, int64_t layer) const {
 }
 
 void Program::embed(MatrixPtr table, int out) {
-    if (table->block) throw std::invalid_argument("a table of embeddings is float32");
+    if (table->scales()) throw std::invalid_argument("a table of embeddings is float32 or bfloat16");
     vocabulary_ = std::min(vocabulary_, table->rows);
     stages_.push_back([=](const Batch& batch) {
         const Rows to = rows(out);
@@ -61,6 +61,29 @@ void Program::rms_norm(int x, VectorPtr weight, float epsilon, int out, bool few
     });
 }
 
+Program::Input Program::input(Rows in, int64_t count, const Matrix& matrix) {
+    if (!matrix.rounded()) return {in, {}};
+    const int64_t stride = padded(matrix.columns), groups = matrix.view().blocks();
+    if (count * stride > codes_size_) {
+        codes_size_ = std::max(count * stride, 2 * codes_size_);
+        codes_ = Memory((codes_size_ + 1) / 2);
+        scales_ = Memory(codes_size_);
+    }
+    const Rounded rounded = {reinterpret_cast<int16_t*>(codes_.data()), stride, scales_.data(), groups};
+    each_row(count, matrix.columns, [&](int64_t first, int64_t last) {
+        for (int64_t t = first; t < last; t++) kernels_.round(in.row(t), matrix.columns, rounded.from(t));
+    });
+    return {in, rounded};
+}
+
+void Program::product(const Input& in, int64_t first, int64_t count, const Matrix& matrix, const Rows* residual, Rows out,
+                      int64_t begin, int64_t end) const {
+    if (matrix.rounded())
+        kernels_.linear_rounded(in.rounded.from(first), matrix.view(), residual, out, count, begin, end);
+    else
+        kernels_.linear({in.rows.row(first), in.rows.stride}, matrix.view(), residual, out, count, begin, end);
+}
+
 void Program::linear(int x, MatrixPtr matrix, int residual, int out, bool few) {
     stages_.push_back([=](const Batch& batch) {
         const Rows from = rows(x), to = rows(out), add = residual < 0 ? Rows{nullptr, 0} : rows(residual);
@@ -69,10 +92,11 @@ void Program::linear(int x, MatrixPtr matrix, int residual, int out, bool few) {
         // Shares of at least four panels, which one pass over a single row takes together.
         const int64_t most = std::min((panels + 3) / 4, pool_.threads() * kItemsPerThread);
         const int64_t shares = tokens == 0 ? 0 : work < kWorthSharing ? 1 : most;
+        const Input in = input(from, tokens, *matrix);
         pool_.each(shares, [&](int64_t i) {
             const int64_t quads = (panels + 3) / 4;
             const int64_t begin = quads * i / shares * 4, end = std::min(panels, quads * (i + 1) / shares * 4);
-            kernels_.linear(from, matrix->view(), residual < 0 ? nullptr : &add, to, tokens, begin, end);
+            product(in, 0, tokens, *matrix, residual < 0 ? nullptr : &add, to, begin, end);
         });
     });
 }
@@ -209,7 +233,7 @@ bool Program::accepts(const Batch& batch, int64_t slots) const {
 }
 
 void Program::run(const Batch& batch, float* out) {
-    reserve(batch.count);
+    reserve(std::max(batch.count, batch.sampled_count));
     cut_runs(batch);
     for (const Stage& stage : stages_) stage(batch);
     const Rows from = rows(result_);

@@ -105,6 +105,11 @@ private:
         Rows rows(int part, int64_t count, int64_t width);
         void group(Rows routes, int64_t tokens, int64_t chosen, int64_t experts);
     };
+    // What is multiplied with a matrix: the rows, and for 8-bit integers the rows rounded.
+    struct Input {
+        Rows rows;
+        Rounded rounded;
+    };
     using Stage = std::function<void(const Batch&)>;
 
     Rows rows(int buffer) const;
@@ -113,6 +118,10 @@ private:
     Cache cache(const Memory& memory, int64_t layer) const;
     void attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t window, int64_t item) const;
     void norm_heads(const float* from, int64_t heads, const Vector& weight, float epsilon, float* to) const;
+    Input input(Rows in, int64_t count, const Matrix& matrix);
+    // out = in · matrixᵀ for rows [first, first + count) and panels [begin, end).
+    void product(const Input& in, int64_t first, int64_t count, const Matrix& matrix, const Rows* residual, Rows out,
+                 int64_t begin, int64_t end) const;
     void multiply(const std::vector<MatrixPtr>& matrices, Rows in, Rows out, int64_t pairs);
     // Calls work(first, last) over ranges of rows.
     template <class Work>
@@ -136,6 +145,9 @@ private:
     std::vector<Stage> stages_;
     std::vector<Run> runs_;
     Mixture mixture_;
+    Memory codes_;   // Of an input that was rounded,
+    Memory scales_;  // and its scales.
+    int64_t codes_size_ = 0;
     int64_t reserved_ = 0;
     int result_ = -1;
     Pool pool_;

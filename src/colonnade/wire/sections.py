@@ -74,6 +74,11 @@ class EngineSettings:
     dtype: str = setting(
         "auto", units.choice("auto", "float32", "bfloat16", "float16"), "Type that weights and arithmetic use."
     )
+    quantize: str = setting(
+        "none",
+        units.choice("none", "int8"),
+        "What weights are rounded to as they are loaded: nothing, or 8-bit integers by group of 128.",
+    )
     kernels: str = setting(
         "auto", units.choice("auto", "native", "torch"), "Own C++ kernels, or the torch reference; auto takes the best."
     )

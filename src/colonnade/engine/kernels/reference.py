@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from colonnade.engine.blockwise import widened
+from colonnade.engine.integers import IntegerRows, product
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
 from colonnade.engine.sampler import choose
 
-Matrix = tuple[Tensor, Tensor | None]
+Matrix = tuple[Tensor | IntegerRows, Tensor | None]
 
 
 class TorchKernels:
@@ -28,15 +29,20 @@ class TorchKernels:
     batch_invariant = False
     choose = staticmethod(choose)
 
-    def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, device: str = "cpu", threads: int | None = None, quantize: str = "none") -> None:
+        self.quantize = quantize
         self.device = torch.device(device)
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
 
-    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
-        weight = torch.cat([self.vector(part) for part in parts_NK])
-        return weight, None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
+    def matrix(
+        self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None, *, exact: bool = False
+    ) -> Matrix:
+        bias = None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
+        if self.quantize == "int8" and not exact:
+            return IntegerRows.of_weight(np.concatenate([widened(part) for part in parts_NK])), bias
+        return torch.cat([self.vector(part) for part in parts_NK]), bias
 
     def vector(self, values: Weight) -> Tensor:
         return torch.tensor(widened(values), dtype=torch.float32, device=self.device)
@@ -89,13 +95,18 @@ class _Step:
         self._sines_TC = sines[self._positions_T].repeat(1, 2).unsqueeze(1)
 
     def embed(self, table: Matrix) -> Tensor:
-        return table[0][self._tokens_T]
+        return _tensor(table)[self._tokens_T]
 
     def rms_norm(self, x: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * weight_D
 
     def linear(self, x: Tensor, matrix: Matrix, residual: Tensor | None = None) -> Tensor:
-        y = functional.linear(x, matrix[0], matrix[1])
+        weight, bias = matrix
+        if isinstance(weight, IntegerRows):
+            y = torch.from_numpy(product(IntegerRows.of_input(x.cpu().numpy()), weight))
+            y = y if bias is None else y + bias
+        else:
+            y = functional.linear(x, weight, bias)
         return y if residual is None else residual + y
 
     def rope_store(self, qkv: Tensor, layer: int) -> Tensor:
@@ -178,7 +189,7 @@ class _Step:
     def per_head(self, x: Tensor, matrices: Sequence[Matrix]) -> Tensor:
         heads = x.unflatten(-1, (len(matrices), -1)).unbind(1)
         pairs = zip(heads, matrices, strict=True)
-        return torch.cat([self.linear(head[:, : matrix[0].shape[1]], matrix) for head, matrix in pairs], -1)
+        return torch.cat([self.linear(head[:, : _tensor(matrix).shape[1]], matrix) for head, matrix in pairs], -1)
 
     def latent_store(self, absorbed: Tensor, q: Tensor, latent: Tensor, key: Tensor, layer: int) -> Tensor:
         shape = self._geometry
@@ -193,6 +204,11 @@ class _Step:
         cosines, sines = self._cosines_TC.chunk(2, -1)[0], self._sines_TC.chunk(2, -1)[0]
         left, right = x[..., 0::2], x[..., 1::2]
         return torch.stack((left * cosines - right * sines, right * cosines + left * sines), -1).flatten(-2)
+
+
+def _tensor(matrix: Matrix) -> Tensor:
+    assert isinstance(matrix[0], Tensor), "tables and the matrices of heads are exact"
+    return matrix[0]
 
 
 def _best(scores: Tensor, count: int) -> Tensor:
