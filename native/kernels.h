@@ -56,12 +56,16 @@ struct Panels {
     int64_t pairs() const { return (columns + 1) / 2; }
 };
 
-// The keys or values of one layer: [kv head][page][dimension], the dimension padded to a multiple of 8.
+// The keys or values of one layer: [kv head][page][dimension], the dimension padded to a multiple of 8; of float32 or Half.
 struct Cache {
-    float* data;
+    void* data;
     int64_t pages;
     int64_t stride;
-    float* at(int64_t head, int64_t page) const { return data + (head * pages + page) * stride; }
+    bool half;
+    template <class Number>
+    Number* at(int64_t head, int64_t page) const {
+        return static_cast<Number*>(data) + (head * pages + page) * stride;
+    }
 };
 
 // Consecutive tokens of one slot, for query heads that share one kv head; tokens x heads is at most kQueryRows.
@@ -97,6 +101,8 @@ struct Kernels {
     // Turns `heads` heads of `dim` by the angle of one position: the halves of a head are the two coordinates.
     void (*rope)(const float* x, const float* cosines, const float* sines, int64_t heads, int64_t dim, float* out,
                  int64_t out_stride);
+    // Rounds to nearest, of two the even one; what is too large becomes infinite.
+    void (*halve)(const float* x, int64_t count, Half* out);
 };
 
 const Kernels* portable_kernels();

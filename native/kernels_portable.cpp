@@ -10,7 +10,7 @@ namespace colonnade {
 
 const Kernels* portable_kernels() {
     using L = PortableLanes;
-    static const Kernels kernels = {"portable", linear<L>, linear_rounded<L>, round_row<L>, attend<L>, rms_norm<L>, swiglu<L>, rope<L>};
+    static const Kernels kernels = {"portable", linear<L>, linear_rounded<L>, round_row<L>, attend<L>, rms_norm<L>, swiglu<L>, rope<L>, halve<L>};
     return &kernels;
 }
 

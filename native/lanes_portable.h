@@ -43,6 +43,46 @@ struct PortableLanes {
         }
         return r;
     }
+    static PortableLanes load(const Half* p) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) r.v[i] = widen(p[i]);
+        return r;
+    }
+    void store(Half* p) const {
+        for (int i = 0; i < 8; i++) p[i] = halve(v[i]);
+    }
+    // The exponent's bias is mended by a product, which takes care of what is denormal in 16 bits.
+    static float widen(Half half) {
+        const uint32_t rest = half.bits & 0x7fffu;
+        uint32_t bits = rest << 13;
+        float wide;
+        std::memcpy(&wide, &bits, 4);
+        wide *= 0x1p112f;
+        std::memcpy(&bits, &wide, 4);
+        if (rest >= 0x7c00u) bits = 0x7f800000u | (rest & 0x3ffu) << 13 | (rest > 0x7c00u ? 0x400000u : 0u);
+        bits |= (half.bits & 0x8000u) << 16;
+        std::memcpy(&wide, &bits, 4);
+        return wide;
+    }
+    static Half halve(float x) {
+        uint32_t bits;
+        std::memcpy(&bits, &x, 4);
+        const uint32_t sign = bits >> 16 & 0x8000u;
+        bits &= 0x7fffffffu;
+        uint32_t half;
+        if (bits > 0x7f800000u) {
+            half = 0x7e00u | (bits >> 13 & 0x3ffu);  // Not a number.
+        } else if (bits < 0x38800000u) {             // Denormal in 16 bits: adding a half brings the last bit into place.
+            std::memcpy(&x, &bits, 4);
+            x += 0.5f;
+            std::memcpy(&half, &x, 4);
+            half -= 0x3f000000u;
+        } else {
+            half = (bits - 0x38000000u + 0xfffu + (bits >> 13 & 1u)) >> 13;
+            half = half < 0x7c00u ? half : 0x7c00u;
+        }
+        return {static_cast<uint16_t>(sign | half)};
+    }
     // Rounded to nearest, of two the even one; lanes lie in [-32767, 32767].
     void store(int16_t* p) const {
         const float shift = 12582912.0f;  // 1.5 x 2^23: adding it rounds to a whole number.

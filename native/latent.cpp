@@ -79,9 +79,10 @@ void Program::latent_store(int absorbed, int q, int latent, int key, int64_t lay
                     copy(from.row(t) + h * wide, wide, to.row(t) + h * dim);
                     turn(asked.row(t) + (h + 1) * q_width - turned, cosines, sines, turned, to.row(t) + h * dim + wide);
                 }
-                float* row = stored.at(0, batch.pages[batch.slots[t] * batch.page_stride + position]);
+                float row[kMostHeadDim];
                 copy(latents.row(t), wide, row);
                 turn(keys.row(t) + key_at, cosines, sines, turned, row + wide);
+                store(row, dim, stored, 0, batch.pages[batch.slots[t] * batch.page_stride + position]);
             }
         });
     });

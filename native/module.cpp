@@ -40,7 +40,7 @@ int64_t size(const Array<const int32_t, 1>& array) { return static_cast<int64_t>
 
 std::shared_ptr<Program> make_program(const std::string& kernels, int threads, int64_t layers, int64_t heads,
                                       int64_t kv_heads, int64_t head_dim, int64_t pages, Array<const float, 2> cosines,
-                                      Array<const float, 2> sines, float scale, int64_t value_dim) {
+                                      Array<const float, 2> sines, float scale, int64_t value_dim, bool half) {
     require(head_dim % 2 == 0 && head_dim <= kMostHeadDim, "head_dim is even and at most 640");
     require(value_dim >= 0 && value_dim <= head_dim, "value_dim is at most head_dim");
     require(heads % kv_heads == 0 && threads > 0, "heads is a multiple of kv_heads; at least one thread");
@@ -49,7 +49,7 @@ std::shared_ptr<Program> make_program(const std::string& kernels, int threads, i
                 static_cast<int64_t>(cosines.shape(1)) * 2 == turned,
             "cosines and sines are [positions, head_dim / 2], and without the part that is a value");
     const Geometry geometry = {
-        layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0)), turned, value_dim, scale};
+        layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0)), turned, value_dim, scale, half};
     return std::make_shared<Program>(kernels_named(kernels), threads, geometry, cosines.data(), sines.data());
 }
 
@@ -184,7 +184,7 @@ NB_MODULE(_native, m) {
 
     nb::class_<Program>(m, "Program")
         .def(nb::new_(&make_program), "kernels"_a, "threads"_a, "layers"_a, "heads"_a, "kv_heads"_a, "head_dim"_a,
-             "pages"_a, "cosines"_a, "sines"_a, "scale"_a = 1.0f, "value_dim"_a = 0)
+             "pages"_a, "cosines"_a, "sines"_a, "scale"_a = 1.0f, "value_dim"_a = 0, "half"_a = false)
         .def("buffer", &Program::buffer, "width"_a)
         .def("embed", &Program::embed, "table"_a, "out"_a)
         .def("rms_norm", &Program::rms_norm, "x"_a, "weight"_a, "epsilon"_a, "out"_a, "few"_a)

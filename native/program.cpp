@@ -15,8 +15,8 @@ Program::Program(const Kernels& kernels, int threads, Geometry geometry, const f
       cache_stride_(padded(geometry.head_dim, 8)),
       cosines_(geometry.positions * (geometry.turned / 2), cosines),
       sines_(geometry.positions * (geometry.turned / 2), sines),
-      keys_(geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_),
-      values_(geometry.value_dim ? 0 : geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_),
+      keys_(geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_ / (geometry.half ? 2 : 1)),
+      values_(geometry.value_dim ? 0 : geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_ / (geometry.half ? 2 : 1)),
       pool_(threads) {}
 
 int Program::buffer(int64_t width) {
@@ -37,7 +37,14 @@ void Program::reserve(int64_t tokens) {
 
 Cache Program::cache(const Memory& memory, int64_t layer) const {
     const int64_t size = geometry_.kv_heads * geometry_.pages * cache_stride_;
-    return {memory.data() + layer * size, geometry_.pages, cache_stride_};
+    return {memory.data() + layer * size / (geometry_.half ? 2 : 1), geometry_.pages, cache_stride_, geometry_.half};
+}
+
+void Program::store(const float* from, int64_t count, const Cache& cache, int64_t head, int64_t page) const {
+    if (cache.half)
+        kernels_.halve(from, count, cache.at<Half>(head, page));
+    else
+        std::memcpy(cache.at<float>(head, page), from, sizeof(float) * static_cast<size_t>(count));
 }
 
 void Program::embed(MatrixPtr table, int out) {
@@ -106,7 +113,6 @@ void Program::rope_store(int qkv, int64_t layer, int out) {
         const Rows from = rows(qkv), to = rows(out);
         const int64_t dim = geometry_.head_dim, queries = geometry_.heads * dim, keys = geometry_.kv_heads * dim;
         const Cache key_cache = cache(keys_, layer), value_cache = cache(values_, layer);
-        const int64_t between = geometry_.pages * cache_stride_;
         each_row(batch.count, queries + 2 * keys, [&](int64_t first, int64_t last) {
             for (int64_t t = first; t < last; t++) {
                 const int64_t position = batch.positions[t];
@@ -114,9 +120,12 @@ void Program::rope_store(int qkv, int64_t layer, int out) {
                 const float *cosines = cosines_.data() + position * (dim / 2), *sines = sines_.data() + position * (dim / 2);
                 const float* row = from.row(t);
                 kernels_.rope(row, cosines, sines, geometry_.heads, dim, to.row(t), dim);
-                kernels_.rope(row + queries, cosines, sines, geometry_.kv_heads, dim, key_cache.at(0, page), between);
-                for (int64_t h = 0; h < geometry_.kv_heads; h++)
-                    std::memcpy(value_cache.at(h, page), row + queries + keys + h * dim, sizeof(float) * static_cast<size_t>(dim));
+                float key[kMostHeadDim];
+                for (int64_t h = 0; h < geometry_.kv_heads; h++) {
+                    kernels_.rope(row + queries + h * dim, cosines, sines, 1, dim, key, dim);
+                    store(key, dim, key_cache, h, page);
+                    store(row + queries + keys + h * dim, dim, value_cache, h, page);
+                }
             }
         });
     });

@@ -27,6 +27,7 @@ struct Geometry {
     int64_t turned;     // Dimensions of a head that are turned by its position.
     int64_t value_dim;  // 0: values have a cache of their own, head_dim wide; else a value is the head of its key.
     float scale;        // Of attention's scores.
+    bool half;          // Keys and values are kept in float16.
 
     int64_t value_width() const { return value_dim ? value_dim : head_dim; }
 };
@@ -116,6 +117,7 @@ private:
     void reserve(int64_t tokens);
     void cut_runs(const Batch& batch);
     Cache cache(const Memory& memory, int64_t layer) const;
+    void store(const float* from, int64_t count, const Cache& cache, int64_t head, int64_t page) const;
     void attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t window, int64_t item) const;
     void norm_heads(const float* from, int64_t heads, const Vector& weight, float epsilon, float* to) const;
     Input input(Rows in, int64_t count, const Matrix& matrix);

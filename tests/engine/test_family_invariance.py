@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,12 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-STORAGES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16}
-"""What weights are in memory, and what the checkpoint stores."""
-CASES = [(name, "float32") for name in MODELS] + [
-    (name, storage) for name in ("experts", "many experts", "latent attention") for storage in ("bfloat16", "int8")
+STORAGES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16, "kv": torch.float32}
+"""What weights are in memory (kv: keys and values in float16), and what the checkpoint stores."""
+CASES = [
+    *((name, "float32") for name in MODELS),
+    *((name, storage) for name in ("experts", "latent attention") for storage in ("bfloat16", "int8")),
+    *((name, "kv") for name in ("window of 20", "latent attention")),
 ]
 
 
@@ -75,7 +78,9 @@ def program(folder: Path, instructions: str, threads: int) -> Program:
     model = model_class(opened.architecture)(opened.config)
     weights = open_weights(opened.weight_files, model.expected(), model.ignored, model.optional())
     kernels = NativeKernels(threads, instructions, "int8" if folder.name.startswith("int8") else "none")
-    return kernels.program(model.bind(weights, kernels), model.geometry(SLOTS * CONTEXT, CONTEXT))
+    kv_dtype = "float16" if folder.name.startswith("kv") else "float32"
+    shape = replace(model.geometry(SLOTS * CONTEXT, CONTEXT), kv_dtype=kv_dtype)
+    return kernels.program(model.bind(weights, kernels), shape)
 
 
 PAGES = np.random.default_rng(1).permutation(SLOTS * CONTEXT).astype(np.int32).reshape(SLOTS, CONTEXT)

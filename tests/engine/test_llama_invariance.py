@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from colonnade.engine.models.llama import Llama
 SLOTS, CONTEXT = 36, 220
 
 
-STORAGES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float16}
-"""What weights are in memory, and what the checkpoint stores."""
+STORAGES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float16, "kv": torch.float32}
+"""What weights are in memory (kv: keys and values in float16), and what the checkpoint stores."""
 
 
 @pytest.fixture(scope="module", params=STORAGES)
@@ -38,7 +39,8 @@ def program(folder: Path, instructions: str, threads: int) -> Program:
     model = Llama(opened.config)
     kernels = NativeKernels(threads, instructions, "int8" if folder.name.startswith("int8") else "none")
     forward = model.bind(open_weights(opened.weight_files, model.expected()), kernels)
-    return kernels.program(forward, model.geometry(SLOTS * CONTEXT, CONTEXT))
+    kv_dtype = "float16" if folder.name.startswith("kv") else "float32"
+    return kernels.program(forward, replace(model.geometry(SLOTS * CONTEXT, CONTEXT), kv_dtype=kv_dtype))
 
 
 def pages() -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_families
 import tiny_llama
@@ -13,6 +14,9 @@ from safetensors.torch import load_file, save_file
 from tiny_llama import prompt
 
 from colonnade.engine.folder import ModelFolder
+from colonnade.engine.kernels.native import NativeKernels
+from colonnade.engine.kernels.ops import Batch, Geometry
+from colonnade.engine.models import rope
 from colonnade.engine.repacked import Repacked
 from colonnade.engine.step import Drawn
 from colonnade.engine.worker import LoadedWorker, load_worker
@@ -78,6 +82,39 @@ def test_8_bit_floats_are_not_rounded_again(tmp_path: Path) -> None:
 def test_integers_are_refused_on_a_gpu(folder: Path) -> None:
     with pytest.raises(BadSetting, match="CPU only"):
         tiny_llama.load(folder, quantize="int8", device="cuda", kernels="torch")
+
+
+def test_keys_and_values_in_float16_take_half_the_memory_and_are_said(folder: Path) -> None:
+    wide, half = (tiny_llama.load(folder, kv_dtype=kv_dtype) for kv_dtype in ("float32", "float16"))
+    assert (wide.facts["kv_dtype"], half.facts["kv_dtype"]) == ("float32", "float16")
+    assert wide.facts["kv_bytes_per_token"] == 2 * int(half.facts["kv_bytes_per_token"])
+    assert wide.fingerprint != half.fingerprint
+    ours, theirs = drawn(wide), drawn(half)
+    assert ours != theirs
+    assert ours.logprob is not None
+    assert theirs.logprob is not None
+    assert ours.logprob.logprob == pytest.approx(theirs.logprob.logprob, abs=0.02)
+
+
+@pytest.mark.parametrize("instructions", ["avx2", "portable"])
+def test_every_float16_is_rounded_and_widened_as_numpy_does(instructions: str) -> None:
+    """A value that attention over one key gives back: the stored one."""
+    every = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    finite = every[np.isfinite(every)]
+    between = (finite[:-1] + finite[1:]) / 2
+    values = np.concatenate([finite, between, np.nextafter(between, np.float32(np.inf)), [65519.9, 65520.0, 1e9]])
+    dim = 256
+    shape = Geometry(1, 1, 1, dim, 4, *rope.tables({}, dim, 4), kv_dtype="float16")
+    kernels = NativeKernels(1, instructions)
+    stored = [row for row in np.resize(values, (-(-len(values) // dim), dim)).astype(np.float32)]
+    table = kernels.matrix([np.array([np.concatenate([np.zeros(2 * dim), row]) for row in stored], np.float32)])
+    program = kernels.program(lambda ops: ops.sampled(ops.attend(ops.rope_store(ops.embed(table), 0), 0)), shape)
+    zero = np.zeros(1, np.int32)
+    for number, row in enumerate(stored):
+        got = program.run(Batch(np.array([number], np.int32), zero, zero, np.zeros((1, 4), np.int32), zero))[0]
+        with np.errstate(over="ignore"):
+            wanted = row.astype(np.float16).astype(np.float32)
+        assert np.array_equal(got, wanted), np.flatnonzero(got != wanted)
 
 
 def copy_of(cache: Path) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +46,8 @@ class WorkerSettings(CacheSettings, Protocol):
     def kernels(self) -> str: ...
     @property
     def quantize(self) -> str: ...
+    @property
+    def kv_dtype(self) -> str: ...
     @property
     def threads(self) -> int | None: ...
     @property
@@ -164,16 +166,17 @@ def load_worker(
     files = (folder.path / "config.json", *folder.weight_files)
     forward = _bind(model, weights, kernels, files, cache)
     clock.enter("cache")
-    token_bytes = model.geometry(1, 1).token_bytes
+    token_bytes = replace(model.geometry(1, 1), kv_dtype=settings.kv_dtype).token_bytes
     pages, context = cache_size(settings, token_bytes, folder.max_context, free_memory())
-    program = kernels.program(forward, model.geometry(pages, context))
+    program = kernels.program(forward, replace(model.geometry(pages, context), kv_dtype=settings.kv_dtype))
     constraints = Constraints(lambda: _compiler(folder, model.vocab_size), settings.max_running, model.vocab_size)
     worker = ModelWorker(program, kernels.choose, settings.max_running, context, model.vocab_size, constraints)
     clock.enter("fingerprint")
-    digest = fingerprint(files, _label(kernels), _device(kernels), cache, quantisation)
+    digest = fingerprint(files, _label(kernels), _device(kernels), cache, _rounding(quantisation, settings.kv_dtype))
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
-    facts = _facts(kernels, quantisation, _held(kernels, weights), pages, context, token_bytes) | clock.seconds()
+    types = {"weight_dtype": _held(kernels, weights), "quantisation": quantisation, "kv_dtype": settings.kv_dtype}
+    facts = _facts(kernels, pages, context, token_bytes) | types | clock.seconds()
     return LoadedWorker(worker, digest, facts, pages, context, folder.eos_token_ids)
 
 
@@ -184,6 +187,11 @@ def _quantisation(kernels: Kernels, weights: Weights) -> str:
             hint="set quantize to none, or serve a checkpoint in bfloat16",
         )
     return LABEL if kernels.quantize == "int8" else "fp8-weights" if weights.quantised else "none"
+
+
+def _rounding(quantisation: str, kv_dtype: str) -> str:
+    """All that is rounded on purpose, for the fingerprint."""
+    return quantisation if kv_dtype == "float32" else f"{quantisation} kv-{kv_dtype}"
 
 
 def _held(kernels: Kernels, weights: Weights) -> str:
@@ -222,17 +230,13 @@ def _device(kernels: Kernels) -> str:
     return str(getattr(kernels, "device", "cpu"))
 
 
-def _facts(
-    kernels: Kernels, quantisation: str, held: str, pages: int, context: int, token_bytes: int
-) -> dict[str, str | int | float | bool]:
+def _facts(kernels: Kernels, pages: int, context: int, token_bytes: int) -> dict[str, str | int | float | bool]:
     return {
         "kernels": kernels.name,
         "batch_invariant": kernels.batch_invariant,
         "device": _device(kernels),
         "threads": kernels.threads,
         "dtype": "float32",
-        "weight_dtype": held,
-        "quantisation": quantisation,
         "pages": pages,
         "max_context": context,
         "kv_bytes_per_token": token_bytes,

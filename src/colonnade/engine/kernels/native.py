@@ -112,6 +112,7 @@ class NativeProgram:
             np.ascontiguousarray(geometry.sines),
             geometry.score_scale,
             geometry.value_dim,
+            geometry.kv_dtype == "float16",
         )
         tape = _Tape(geometry)
         result = forward(tape)

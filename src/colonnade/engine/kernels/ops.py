@@ -51,11 +51,14 @@ class Geometry:
     """Of attention's scores; 0 for C ** -0.5."""
     value_dim: int = 0
     """0: a value has C numbers of its own. Else it is the first so many numbers of its key (latent attention)."""
+    kv_dtype: str = "float32"
+    """What keys and values are kept in: float32, or float16, each rounded once as it is stored."""
 
     @property
     def token_bytes(self) -> int:
         """Bytes of keys and values of one token."""
-        return (4 if self.value_dim else 8) * self.layers * self.kv_heads * self.head_dim
+        number = 2 if self.kv_dtype == "float16" else 4
+        return number * (1 if self.value_dim else 2) * self.layers * self.kv_heads * self.head_dim
 
     @property
     def score_scale(self) -> float:

@@ -59,8 +59,9 @@ class TorchProgram:
         self._geometry = geometry
         self._device = device
         shape = (geometry.layers, geometry.kv_heads, geometry.pages, geometry.head_dim)
-        self._keys_LKPC = torch.zeros(shape, device=device)
-        self._values_LKPC = torch.zeros((0,) if geometry.value_dim else shape, device=device)
+        dtype = torch.float16 if geometry.kv_dtype == "float16" else torch.float32
+        self._keys_LKPC = torch.zeros(shape, device=device, dtype=dtype)
+        self._values_LKPC = torch.zeros((0,) if geometry.value_dim else shape, device=device, dtype=dtype)
         self._cosines = torch.tensor(geometry.cosines, device=device)
         self._sines = torch.tensor(geometry.sines, device=device)
 
@@ -113,8 +114,8 @@ class _Step:
         shape = self._geometry
         heads = qkv.unflatten(-1, (-1, shape.head_dim))
         q_THC, k_TKC, v_TKC = heads.split([shape.heads, shape.kv_heads, shape.kv_heads], 1)
-        self._keys_LKPC[layer][:, self._pages_T] = self._turn(k_TKC).transpose(0, 1)
-        self._values_LKPC[layer][:, self._pages_T] = v_TKC.transpose(0, 1)
+        self._keys_LKPC[layer][:, self._pages_T] = self._turn(k_TKC).transpose(0, 1).to(self._keys_LKPC.dtype)
+        self._values_LKPC[layer][:, self._pages_T] = v_TKC.transpose(0, 1).to(self._keys_LKPC.dtype)
         return self._turn(q_THC).flatten(1)
 
     def _turn(self, x: Tensor) -> Tensor:
@@ -134,8 +135,8 @@ class _Step:
         q_THC = q.unflatten(-1, (-1, shape.head_dim))
         out = q.new_empty(len(q), shape.heads, shape.value_width)
         for begin, end, pages in self._runs:
-            keys = self._keys_LKPC[layer][:, pages]
-            values = keys[..., : shape.value_dim] if shape.value_dim else self._values_LKPC[layer][:, pages]
+            keys = self._keys_LKPC[layer][:, pages].float()
+            values = keys[..., : shape.value_dim] if shape.value_dim else self._values_LKPC[layer][:, pages].float()
             out[begin:end] = functional.scaled_dot_product_attention(
                 q_THC[begin:end].transpose(0, 1),
                 keys,
@@ -195,7 +196,7 @@ class _Step:
         shape = self._geometry
         turned = shape.head_dim - shape.value_dim
         row = torch.cat((latent, self._turn_pairs(key[:, None, -turned:])[:, 0]), -1)
-        self._keys_LKPC[layer][0, self._pages_T] = row
+        self._keys_LKPC[layer][0, self._pages_T] = row.to(self._keys_LKPC.dtype)
         ends = self._turn_pairs(q.unflatten(-1, (shape.heads, -1))[..., -turned:])
         return torch.cat((absorbed.unflatten(-1, (shape.heads, -1)), ends), -1).flatten(1)
 
