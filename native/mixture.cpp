@@ -47,13 +47,13 @@ void Program::multiply(const std::vector<MatrixPtr>& matrices, Rows in, Rows out
     const bool worth = pairs * matrices[0]->columns * matrices[0]->rows >= kWorthSharing;
     const int64_t wanted = (pool_.threads() * kItemsPerThread + active - 1) / active;
     const int64_t shares = worth ? std::min(quads, wanted) : 1;
+    const Input input = this->input(in, pairs, *matrices[0]);
     const auto work = [&](int64_t item) {
         const int64_t expert = mix.active[static_cast<size_t>(item / shares)], share = item % shares;
         const int64_t first = mix.begins[static_cast<size_t>(expert)], last = mix.begins[static_cast<size_t>(expert) + 1];
         const Matrix& matrix = *matrices[static_cast<size_t>(expert)];
         const int64_t begin = quads * share / shares * 4, end = std::min(matrix.panels(), quads * (share + 1) / shares * 4);
-        kernels_.linear({in.row(first), in.stride}, matrix.view(), nullptr, {out.row(first), out.stride}, last - first,
-                        begin, end);
+        product(input, first, last - first, matrix, nullptr, {out.row(first), out.stride}, begin, end);
     };
     if (worth)
         pool_.each(active * shares, work);

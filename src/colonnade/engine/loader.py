@@ -1,6 +1,7 @@
 """Weights from safetensors files, checked whole before the first tensor is read. No torch.
 
-A matrix that is stored in 8-bit floats comes with its scales as `BlockFloats`; see `engine/blockwise.py`.
+A matrix that is stored in 8-bit floats comes with its scales as `BlockFloats`, see `engine/blockwise.py`; one in 16-bit
+floats comes as it is stored, as `ShortFloats`.
 
 The format (github.com/huggingface/safetensors): 8 bytes, the header's length as a little-endian integer; the header,
 JSON, `{name: {dtype, shape, data_offsets: [begin, end]}}`; the data, offsets counted from the header's end.
@@ -20,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colonnade.engine.blockwise import SCALE, BlockFloats, blocks_of, exponents
+from colonnade.engine.shortfloats import ShortFloats
 from colonnade.wire.errors import BadModel
 
 Shape = tuple[int, ...]
 Floats = NDArray[np.float32]
-Weight = Floats | BlockFloats
+Weight = Floats | BlockFloats | ShortFloats
 
 _WIDENED: dict[str, type[np.generic]] = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}
 _BYTES: dict[str, type[np.generic]] = {"F8_E4M3": np.uint8, "F8_E8M0": np.uint8}
@@ -45,7 +47,7 @@ class _Place:
 
 
 class Weights(Mapping[str, Weight]):
-    """Tensors by name. Each look-up reads the tensor from its (mapped) file; all but 8-bit ones become float32."""
+    """Tensors by name. Each look-up reads the tensor from its (mapped) file; vectors become float32."""
 
     def __init__(self, places: Mapping[str, _Place]) -> None:
         self._places = places
@@ -55,6 +57,8 @@ class Weights(Mapping[str, Weight]):
         place = self._places[name]
         if place.kind == "F8_E4M3":
             return BlockFloats(self._raw(place), self[name + SCALE])
+        if place.kind in ("BF16", "F16") and len(place.shape) == 2:
+            return ShortFloats(self._raw(place).view(np.uint16), place.kind == "BF16")
         return _widen(self._raw(place), place.kind)
 
     def _raw(self, place: _Place) -> NDArray[Any]:
@@ -65,6 +69,11 @@ class Weights(Mapping[str, Weight]):
     def quantised(self) -> bool:
         """Whether any is stored in 8 bits."""
         return any(place.kind == "F8_E4M3" for place in self._places.values())
+
+    @property
+    def brief(self) -> bool:
+        """Whether any matrix is stored in bfloat16."""
+        return any(place.kind == "BF16" and len(place.shape) == 2 for place in self._places.values())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -19,11 +19,14 @@ from colonnade.engine.constraint import Constraints, GrammarFailed
 from colonnade.engine.fingerprint import fingerprint
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.grammar import Compiler
+from colonnade.engine.integers import LABEL
 from colonnade.engine.kernels.choice import choose_kernels
-from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program
-from colonnade.engine.loader import open_weights
+from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Ops, Program, Repacks, Value
+from colonnade.engine.loader import Weights, open_weights
 from colonnade.engine.memory import CacheSettings, cache_size, free_memory
+from colonnade.engine.models.decoder import Decoder
 from colonnade.engine.models.registry import model_class
+from colonnade.engine.repacked import Repacked
 from colonnade.engine.sampler import Choose
 from colonnade.engine.spot import Spot
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
@@ -42,6 +45,10 @@ class WorkerSettings(CacheSettings, Protocol):
     def dtype(self) -> str: ...
     @property
     def kernels(self) -> str: ...
+    @property
+    def quantize(self) -> str: ...
+    @property
+    def kv_dtype(self) -> str: ...
     @property
     def threads(self) -> int | None: ...
     @property
@@ -172,34 +179,72 @@ def load_worker(
 ) -> LoadedWorker:
     """Reads the weights, makes the tables and runs one step. `progress` hears the name of each phase as it begins.
 
-    `cache` is a folder for digests of weights (`COLONNADE_HOME/cache`). Raises BadModel and BadSetting.
+    `cache` is a folder for digests of weights and for their 8-bit copies (`COLONNADE_HOME/cache`). Raises BadModel and
+    BadSetting.
     """
     clock = _Clock(progress)
     if settings.dtype not in ("auto", "float32"):
         raise BadSetting(f"dtype {settings.dtype} is not computed yet", hint="set dtype to auto or float32")
     clock.enter("kernels")
-    kernels = choose_kernels(settings.kernels, settings.device, settings.threads)
+    kernels = choose_kernels(settings.kernels, settings.device, settings.threads, settings.quantize)
     clock.enter("weights")
     model = model_class(folder.architecture)(folder.config)
     weights = open_weights(folder.weight_files, model.expected(), model.ignored, model.optional(), model.quantised)
-    forward = model.bind(weights, kernels)
+    quantisation = _quantisation(kernels, weights)
+    files = (folder.path / "config.json", *folder.weight_files)
+    forward = _bind(model, weights, kernels, files, cache)
     clock.enter("cache")
-    token_bytes = model.geometry(1, 1).token_bytes
+    token_bytes = replace(model.geometry(1, 1), kv_dtype=settings.kv_dtype).token_bytes
     pages, context = cache_size(settings, token_bytes, folder.max_context, free_memory())
-    program = kernels.program(forward, model.geometry(pages, context))
+    program = kernels.program(forward, replace(model.geometry(pages, context), kv_dtype=settings.kv_dtype))
     constraints = Constraints(lambda: _compiler(folder, model.vocab_size), settings.max_running, model.vocab_size)
     by_chance = settings.draft_rule == "probability"
     worker = ModelWorker(
         program, kernels.choose, settings.max_running, context, model.vocab_size, constraints, by_chance
     )
     clock.enter("fingerprint")
-    quantisation = "fp8-weights" if weights.quantised else "none"
-    files = (folder.path / "config.json", *folder.weight_files)
-    digest = fingerprint(files, _label(kernels), _device(kernels), cache, quantisation)
+    digest = fingerprint(files, _label(kernels), _device(kernels), cache, _rounding(quantisation, settings.kv_dtype))
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
-    facts = _facts(kernels, quantisation, pages, context, token_bytes) | clock.seconds()
+    types = {"weight_dtype": _held(kernels, weights), "quantisation": quantisation, "kv_dtype": settings.kv_dtype}
+    facts = _facts(kernels, pages, context, token_bytes) | types | clock.seconds()
     return LoadedWorker(worker, digest, facts, pages, context, folder.eos_token_ids)
+
+
+def _quantisation(kernels: Kernels, weights: Weights) -> str:
+    if kernels.quantize == "int8" and weights.quantised:
+        raise BadSetting(
+            "quantize is int8, and the model's weights are 8-bit floats already: rounding them again would only lose",
+            hint="set quantize to none, or serve a checkpoint in bfloat16",
+        )
+    return LABEL if kernels.quantize == "int8" else "fp8-weights" if weights.quantised else "none"
+
+
+def _rounding(quantisation: str, kv_dtype: str) -> str:
+    """All that is rounded on purpose, for the fingerprint."""
+    return quantisation if kv_dtype == "float32" else f"{quantisation} kv-{kv_dtype}"
+
+
+def _held(kernels: Kernels, weights: Weights) -> str:
+    """The type of most matrices in memory."""
+    if kernels.quantize == "int8":
+        return "int8"
+    if isinstance(kernels, Repacks):
+        return "float8" if weights.quantised else "bfloat16" if weights.brief else "float32"
+    return "float32"
+
+
+def _bind(
+    model: Decoder, weights: Weights, kernels: Kernels, files: tuple[Path, ...], cache: Path | None
+) -> Callable[[Ops], Value]:
+    """With 8-bit integers: from the copy of an earlier start, or leaving one for the next."""
+    if kernels.quantize == "none" or cache is None or not isinstance(kernels, Repacks):
+        return model.bind(weights, kernels)
+    key = fingerprint(files, "", "", cache, LABEL)
+    kernels.repacked = Repacked(cache / "int8" / f"{key}.bin", key)
+    forward = model.bind(weights, kernels)
+    kernels.repacked.save()
+    return forward
 
 
 def _compiler(folder: ModelFolder, vocab_size: int) -> Compiler:
@@ -216,16 +261,13 @@ def _device(kernels: Kernels) -> str:
     return str(getattr(kernels, "device", "cpu"))
 
 
-def _facts(
-    kernels: Kernels, quantisation: str, pages: int, context: int, token_bytes: int
-) -> dict[str, str | int | float | bool]:
+def _facts(kernels: Kernels, pages: int, context: int, token_bytes: int) -> dict[str, str | int | float | bool]:
     return {
         "kernels": kernels.name,
         "batch_invariant": kernels.batch_invariant,
         "device": _device(kernels),
         "threads": kernels.threads,
         "dtype": "float32",
-        "quantisation": quantisation,
         "pages": pages,
         "max_context": context,
         "kv_bytes_per_token": token_bytes,

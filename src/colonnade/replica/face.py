@@ -237,7 +237,7 @@ class Face:
         return {
             "kernels": "unknown",
             "batch_invariant": False,
-            "quantization": "none",
+            "quantization": facts.get("quantisation", "none"),
             **facts,
             "id": self.model.name,
             "object": "model",

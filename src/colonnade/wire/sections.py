@@ -74,10 +74,20 @@ class EngineSettings:
     dtype: str = setting(
         "auto", units.choice("auto", "float32", "bfloat16", "float16"), "Type that weights and arithmetic use."
     )
+    quantize: str = setting(
+        "none",
+        units.choice("none", "int8"),
+        "What weights are rounded to as they are loaded: nothing, or 8-bit integers by group of 128.",
+    )
     kernels: str = setting(
         "auto", units.choice("auto", "native", "torch"), "Own C++ kernels, or the torch reference; auto takes the best."
     )
     threads: int | None = setting(None, units.auto(units.PLAIN), "CPU threads of the engine.", at_least=1)
+    kv_dtype: str = setting(
+        "float32",
+        units.choice("float32", "float16"),
+        "Type that keys and values are kept in; float16 halves their memory and rounds them.",
+    )
     kv_memory: int | None = setting(None, units.auto(units.BYTES), "Memory for keys and values.", at_least=1)
     kv_tokens: int | None = setting(
         None, units.auto(units.COUNT), "Tokens whose keys and values fit at once; overrides kv_memory.", at_least=1

@@ -12,6 +12,11 @@ import numpy as np
 from colonnade.engine.blockwise import BLOCK, BlockFloats, widened
 from colonnade.engine.kernels import _native
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value, Weight
+from colonnade.engine.repacked import Repacked
+from colonnade.engine.shortfloats import ShortFloats
+
+_ROWS = 1024
+"""Rows that are widened at a time, on their way to 8-bit integers."""
 
 
 class NativeKernels:
@@ -22,25 +27,31 @@ class NativeKernels:
     device = "cpu"
     choose = staticmethod(_native.choose)
 
-    def __init__(self, threads: int | None = None, instructions: str = "") -> None:
+    def __init__(self, threads: int | None = None, instructions: str = "", quantize: str = "none") -> None:
+        self.quantize = quantize
+        self.repacked = Repacked()
         self._instructions = instructions or ("avx2" if _native.has_avx2() else "portable")
         self.name = f"native-{self._instructions}"
         self.threads = threads or _cores()
 
-    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> _native.Matrix:
-        """In 8-bit floats where all parts are: they are widened by the block as they are multiplied."""
+    def matrix(
+        self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None, *, exact: bool = False
+    ) -> _native.Matrix:
+        """As stored where all parts are 8-bit or all are bfloat16: the kernels widen them as they multiply."""
         rows, columns = sum(len(part) for part in parts_NK), parts_NK[0].shape[1]
-        narrow = all(isinstance(part, BlockFloats) for part in parts_NK)
-        matrix = _native.Matrix(rows, columns, biases_N is not None, BLOCK if narrow else 0)
+        storage = "int8" if self.quantize == "int8" and not exact else _stored(parts_NK)
+        kept = self.repacked.take(rows, columns) if storage == "int8" else None
+        if kept is None:
+            matrix = _native.Matrix(rows, columns, biases_N is not None, storage, BLOCK)
+            _fill(matrix, storage, parts_NK)
+        else:
+            matrix = _native.Matrix.kept(rows, columns, biases_N is not None, *kept)
+        if storage == "int8":
+            self.repacked.note(matrix)
         first = 0
-        for index, part in enumerate(parts_NK):
-            if narrow and isinstance(part, BlockFloats):
-                matrix.put_blocks(first, np.ascontiguousarray(part.codes), np.ascontiguousarray(part.scales))
-            else:
-                matrix.put(first, np.ascontiguousarray(widened(part)))
-            if biases_N is not None:
-                matrix.put_bias(first, np.ascontiguousarray(widened(biases_N[index])))
-            first += len(part)
+        for bias in biases_N or ():
+            matrix.put_bias(first, np.ascontiguousarray(widened(bias)))
+            first += len(bias)
         return matrix
 
     def vector(self, values: Weight) -> _Weight:
@@ -48,6 +59,30 @@ class NativeKernels:
 
     def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> NativeProgram:
         return NativeProgram(forward, geometry, self._instructions, self.threads)
+
+
+def _stored(parts_NK: Sequence[Weight]) -> str:
+    if all(isinstance(part, BlockFloats) for part in parts_NK):
+        return "float8"
+    if all(isinstance(part, ShortFloats) and part.brief for part in parts_NK):
+        return "bfloat16"
+    return "float32"
+
+
+def _fill(matrix: _native.Matrix, storage: str, parts_NK: Sequence[Weight]) -> None:
+    first = 0
+    for part in parts_NK:
+        if storage == "float8" and isinstance(part, BlockFloats):
+            matrix.put_blocks(first, np.ascontiguousarray(part.codes), np.ascontiguousarray(part.scales))
+        elif storage == "bfloat16" and isinstance(part, ShortFloats):
+            matrix.put_briefs(first, np.ascontiguousarray(part.bits))
+        elif storage == "int8" and isinstance(part, ShortFloats):
+            for row in range(0, len(part), _ROWS):
+                matrix.put_rounded(first + row, part.rows(row, row + _ROWS).floats())
+        else:
+            put = matrix.put_rounded if storage == "int8" else matrix.put
+            put(first, np.ascontiguousarray(widened(part)))
+        first += len(part)
 
 
 def _cores() -> int:
@@ -77,6 +112,7 @@ class NativeProgram:
             np.ascontiguousarray(geometry.sines),
             geometry.score_scale,
             geometry.value_dim,
+            geometry.kv_dtype == "float16",
         )
         tape = _Tape(geometry)
         result = forward(tape)

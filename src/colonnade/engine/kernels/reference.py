@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from colonnade.engine.blockwise import widened
+from colonnade.engine.integers import IntegerRows, product
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
 from colonnade.engine.sampler import choose
 
-Matrix = tuple[Tensor, Tensor | None]
+Matrix = tuple[Tensor | IntegerRows, Tensor | None]
 
 
 class TorchKernels:
@@ -28,15 +29,20 @@ class TorchKernels:
     batch_invariant = False
     choose = staticmethod(choose)
 
-    def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, device: str = "cpu", threads: int | None = None, quantize: str = "none") -> None:
+        self.quantize = quantize
         self.device = torch.device(device)
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
 
-    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
-        weight = torch.cat([self.vector(part) for part in parts_NK])
-        return weight, None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
+    def matrix(
+        self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None, *, exact: bool = False
+    ) -> Matrix:
+        bias = None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
+        if self.quantize == "int8" and not exact:
+            return IntegerRows.of_weight(np.concatenate([widened(part) for part in parts_NK])), bias
+        return torch.cat([self.vector(part) for part in parts_NK]), bias
 
     def vector(self, values: Weight) -> Tensor:
         return torch.tensor(widened(values), dtype=torch.float32, device=self.device)
@@ -53,8 +59,9 @@ class TorchProgram:
         self._geometry = geometry
         self._device = device
         shape = (geometry.layers, geometry.kv_heads, geometry.pages, geometry.head_dim)
-        self._keys_LKPC = torch.zeros(shape, device=device)
-        self._values_LKPC = torch.zeros((0,) if geometry.value_dim else shape, device=device)
+        dtype = torch.float16 if geometry.kv_dtype == "float16" else torch.float32
+        self._keys_LKPC = torch.zeros(shape, device=device, dtype=dtype)
+        self._values_LKPC = torch.zeros((0,) if geometry.value_dim else shape, device=device, dtype=dtype)
         self._cosines = torch.tensor(geometry.cosines, device=device)
         self._sines = torch.tensor(geometry.sines, device=device)
 
@@ -89,21 +96,26 @@ class _Step:
         self._sines_TC = sines[self._positions_T].repeat(1, 2).unsqueeze(1)
 
     def embed(self, table: Matrix) -> Tensor:
-        return table[0][self._tokens_T]
+        return _tensor(table)[self._tokens_T]
 
     def rms_norm(self, x: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * weight_D
 
     def linear(self, x: Tensor, matrix: Matrix, residual: Tensor | None = None) -> Tensor:
-        y = functional.linear(x, matrix[0], matrix[1])
+        weight, bias = matrix
+        if isinstance(weight, IntegerRows):
+            y = torch.from_numpy(product(IntegerRows.of_input(x.cpu().numpy()), weight))
+            y = y if bias is None else y + bias
+        else:
+            y = functional.linear(x, weight, bias)
         return y if residual is None else residual + y
 
     def rope_store(self, qkv: Tensor, layer: int) -> Tensor:
         shape = self._geometry
         heads = qkv.unflatten(-1, (-1, shape.head_dim))
         q_THC, k_TKC, v_TKC = heads.split([shape.heads, shape.kv_heads, shape.kv_heads], 1)
-        self._keys_LKPC[layer][:, self._pages_T] = self._turn(k_TKC).transpose(0, 1)
-        self._values_LKPC[layer][:, self._pages_T] = v_TKC.transpose(0, 1)
+        self._keys_LKPC[layer][:, self._pages_T] = self._turn(k_TKC).transpose(0, 1).to(self._keys_LKPC.dtype)
+        self._values_LKPC[layer][:, self._pages_T] = v_TKC.transpose(0, 1).to(self._keys_LKPC.dtype)
         return self._turn(q_THC).flatten(1)
 
     def _turn(self, x: Tensor) -> Tensor:
@@ -123,8 +135,8 @@ class _Step:
         q_THC = q.unflatten(-1, (-1, shape.head_dim))
         out = q.new_empty(len(q), shape.heads, shape.value_width)
         for begin, end, pages in self._runs:
-            keys = self._keys_LKPC[layer][:, pages]
-            values = keys[..., : shape.value_dim] if shape.value_dim else self._values_LKPC[layer][:, pages]
+            keys = self._keys_LKPC[layer][:, pages].float()
+            values = keys[..., : shape.value_dim] if shape.value_dim else self._values_LKPC[layer][:, pages].float()
             out[begin:end] = functional.scaled_dot_product_attention(
                 q_THC[begin:end].transpose(0, 1),
                 keys,
@@ -178,13 +190,13 @@ class _Step:
     def per_head(self, x: Tensor, matrices: Sequence[Matrix]) -> Tensor:
         heads = x.unflatten(-1, (len(matrices), -1)).unbind(1)
         pairs = zip(heads, matrices, strict=True)
-        return torch.cat([self.linear(head[:, : matrix[0].shape[1]], matrix) for head, matrix in pairs], -1)
+        return torch.cat([self.linear(head[:, : _tensor(matrix).shape[1]], matrix) for head, matrix in pairs], -1)
 
     def latent_store(self, absorbed: Tensor, q: Tensor, latent: Tensor, key: Tensor, layer: int) -> Tensor:
         shape = self._geometry
         turned = shape.head_dim - shape.value_dim
         row = torch.cat((latent, self._turn_pairs(key[:, None, -turned:])[:, 0]), -1)
-        self._keys_LKPC[layer][0, self._pages_T] = row
+        self._keys_LKPC[layer][0, self._pages_T] = row.to(self._keys_LKPC.dtype)
         ends = self._turn_pairs(q.unflatten(-1, (shape.heads, -1))[..., -turned:])
         return torch.cat((absorbed.unflatten(-1, (shape.heads, -1)), ends), -1).flatten(1)
 
@@ -193,6 +205,11 @@ class _Step:
         cosines, sines = self._cosines_TC.chunk(2, -1)[0], self._sines_TC.chunk(2, -1)[0]
         left, right = x[..., 0::2], x[..., 1::2]
         return torch.stack((left * cosines - right * sines, right * cosines + left * sines), -1).flatten(-2)
+
+
+def _tensor(matrix: Matrix) -> Tensor:
+    assert isinstance(matrix[0], Tensor), "tables and the matrices of heads are exact"
+    return matrix[0]
 
 
 def _best(scores: Tensor, count: int) -> Tensor:
