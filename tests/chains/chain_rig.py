@@ -73,7 +73,7 @@ async def rig(kind: str, file: Path = SHOP) -> AsyncIterator[Rig]:
                 addresses[node.name] = str(await server.listen(parse_address(listen)))
                 stack.push_async_callback(server.close)
         yield made
-        await until(lambda: not any(host.running for host in made.hosts.values()), "every call has ended")
+        await until(lambda: not any(host.slots.running for host in made.hosts.values()), "every call has ended")
     await until(lambda: asyncio.all_tasks() <= before | {asyncio.current_task()}, "no task is left")
 
 

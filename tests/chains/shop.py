@@ -84,8 +84,6 @@ class Tail(Step):
 
 
 class Middle(Step):
-    options = Options(timeout=20)
-
     def __init__(self, tail: Tail = depends(Tail), other: Tail = depends(Tail, name="Other")) -> None:
         self._tail = tail
         self._other = other

@@ -127,9 +127,9 @@ async def test_a_step_has_slots_and_a_queue(shop: Rig) -> None:
     client = shop.client("Narrow")
     host = shop.hosts["Narrow"]
     first = asyncio.create_task(client.run_remote("wait"))
-    await until(lambda: host.running == 1, "it runs")
+    await until(lambda: host.slots.running == 1, "it runs")
     second = asyncio.create_task(client.call("queued", trace=True))
-    await until(lambda: host.waiting == 1, "one waits")
+    await until(lambda: host.slots.waiting == 1, "one waits")
     assert isinstance(await failure(client.call("third", within=0.2)), Overloaded)
     first.cancel()
     assert (await second).trace.queued > 0
@@ -184,7 +184,7 @@ async def test_a_stream_that_is_left_is_cancelled(shop: Rig) -> None:
     stream = shop.client("Arrays").run_remote(100_000, 1000)
     await anext(stream)
     await stream.aclose()
-    await until(lambda: shop.hosts["Arrays"].running == 0, "the producer has ended")
+    await until(lambda: shop.hosts["Arrays"].slots.running == 0, "the producer has ended")
     assert shop.module.SEEN["arrays"] < 20
 
 

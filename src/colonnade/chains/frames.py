@@ -23,7 +23,7 @@ Parts = Sequence[Buffer]
 HEAD = struct.Struct("<IBBHII")
 MARK = 0xC7
 ALIGN = 16
-SCRATCH = 256 << 10
+SCRATCH = 64 << 10
 """Bytes read at once. A frame that is longer than half of it gets memory of its own."""
 LIMIT = 1 << 30
 """Bytes of the longest frame."""

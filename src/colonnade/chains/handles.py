@@ -151,7 +151,7 @@ class Handle:
         return Order(hop_budget(left), calling.order.request, calling.order.trace, calling.order.feeds)
 
     def _limit(self, calling: Calling) -> asyncio.Timeout:
-        return asyncio.timeout_at(calling.deadline)
+        return asyncio.timeout_at(None if self._link.keeps_time else calling.deadline)
 
     async def _encoded(self, feed: AsyncIterator[Any]) -> AsyncIterator[Parts]:
         async for item in feed:

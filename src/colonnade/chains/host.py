@@ -14,7 +14,8 @@ from colonnade.chains.notes import Closing, Order, Report, Span
 from colonnade.chains.options import Options
 from colonnade.chains.reports import report_of
 from colonnade.chains.request import CURRENT, Request
-from colonnade.wire.errors import DeadlineExceeded, Overloaded
+from colonnade.chains.slots import Slots
+from colonnade.wire.errors import DeadlineExceeded
 
 Send = Callable[[Parts], Awaitable[None]]
 Receive = Callable[[], Awaitable[Parts | None]]
@@ -26,13 +27,8 @@ class Host:
     def __init__(self, name: str, step: Any, contract: Contract, options: Options) -> None:
         self.name = name
         self.contract = contract
-        self.running = 0
         self._method = getattr(step, METHOD)
-        self._options = options
-        self.idle = asyncio.Event()
-        self.idle.set()
-        self._slots = asyncio.Semaphore(options.concurrency)
-        self.waiting = 0
+        self.slots = Slots(name, options.concurrency, options.queue)
 
     async def answer(self, order: Order, parts: Parts, receive: Receive, send: Send) -> tuple[Parts, Closing]:
         """`receive` gives the caller's items, None at their end; `send` takes the step's, when there is credit."""
@@ -66,31 +62,15 @@ class Host:
         return Span(self.name, 0.0, seconds, request.queued, outcome, tuple(request.spans))
 
     async def _in_slot(self, request: Request, parts: Parts, receive: Receive, send: Send) -> Parts:
-        if self._slots.locked():
-            await self._queue(request)
+        if self.slots.full:
+            await self.slots.wait()
+            request.queued = perf_counter() - request.started
         else:
-            await self._slots.acquire()
-        self.running += 1
-        self.idle.clear()
+            self.slots.take()
         try:
             return await self._run(self.contract.decode_arguments(parts), receive, send)
         finally:
-            self.running -= 1
-            if not self.running:
-                self.idle.set()
-            self._slots.release()
-
-    async def _queue(self, request: Request) -> None:
-        if self.waiting >= self._options.queue:
-            raise Overloaded(
-                f"step {self.name} has {self.waiting} calls waiting", hint="options.concurrency, options.queue"
-            )
-        self.waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self.waiting -= 1
-        request.queued = perf_counter() - request.started
+            self.slots.give()
 
     async def _run(self, arguments: dict[str, Any], receive: Receive, send: Send) -> Parts:
         signature = self.contract.signature

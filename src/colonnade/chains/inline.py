@@ -18,6 +18,8 @@ from colonnade.chains.values import blobbed
 
 
 class InlineLink:
+    keeps_time = True
+
     def __init__(self, host: Host) -> None:
         self._host = host
 

@@ -41,6 +41,9 @@ class Talk(Protocol):
 
 
 class Link(Protocol):
+    keeps_time: bool
+    """Whether the other side surely ends a call in time: then nobody else needs a clock for it."""
+
     async def open(self, order: Order, parts: Parts, feed: AsyncIterator[Parts] | None) -> Talk:
         """Raises Unreachable, InvalidRequest, Conflict."""
         ...
@@ -138,6 +141,8 @@ class CallerPeer(Peer):
 
 class WireLink:
     """To the step `name` at an address, with the graph and the signature that are expected of it, if any are."""
+
+    keeps_time = False
 
     def __init__(self, name: str, address: Address, graph: str = "", signature: str = "") -> None:
         self._name = name

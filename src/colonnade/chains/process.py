@@ -26,6 +26,7 @@ from colonnade.chains.notes import Hello
 from colonnade.chains.wiring import host_of, outside
 from colonnade.wire.errors import BadChain
 
+FOLDER = "colonnade-chain-"
 DRAIN = 5.0
 """Seconds that calls under way have to end once the process is told to."""
 
@@ -46,6 +47,7 @@ class Place(msgspec.Struct, frozen=True):
 class StepProcess:
     place: Place
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    orphan: bool = False
     _links: list[Link] = field(default_factory=list[Link])
 
     async def run(self) -> None:
@@ -61,10 +63,12 @@ class StepProcess:
         await self.ended.wait()
         server.stop_listening()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(host.idle.wait(), DRAIN)
+            await asyncio.wait_for(host.slots.idle.wait(), DRAIN)
         await server.close()
         for link in self._links:
             await link.close()
+        if self.orphan and address.path:
+            self._leave_nothing(Path(address.path).parent)
 
     def _link(self, edge: EdgeTo, chain: Chain) -> Link:
         link = self._inside(edge, chain) if edge.here else outside(edge, self.place.book)
@@ -87,7 +91,14 @@ class StepProcess:
     def _read_life_line(self) -> None:
         if not os.read(0, 4096):
             asyncio.get_running_loop().remove_reader(0)
+            self.orphan = True
             self.ended.set()
+
+    def _leave_nothing(self, folder: Path) -> None:
+        """The parent removes the folder of the sockets; where it was killed, the last step does."""
+        if folder.name.startswith(FOLDER):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def announce(step: str, address: Address) -> None:

@@ -9,7 +9,7 @@ CAP = 0.5
 EARNED = 0.1
 """Of a retry that each call earns: retries are at most a tenth of the calls, once the first ones are spent."""
 SAVED = 10.0
-PATIENCE = 10.0
+PATIENCE = 20.0
 """Seconds for which a step that cannot be reached is sought: it may be starting again."""
 
 

@@ -23,7 +23,7 @@ from colonnade.chains.face import Face
 from colonnade.chains.graph import Chain, Node, contract_of
 from colonnade.chains.inline import InlineLink
 from colonnade.chains.links import Link, WireLink
-from colonnade.chains.process import Place
+from colonnade.chains.process import FOLDER, Place
 from colonnade.chains.wiring import inline_hosts
 from colonnade.cli.child import Child
 from colonnade.cli.home import Home
@@ -119,7 +119,7 @@ class Chaining:
 
     @asynccontextmanager
     async def _processes(self) -> AsyncIterator[tuple[Client, str]]:
-        folder = Path(tempfile.mkdtemp(prefix="colonnade-chain-"))
+        folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         keeping: list[asyncio.Task[None]] = []
         try:
             address = await self._start(folder)
