@@ -19,6 +19,7 @@ COMMANDS = {
     "down": ("colonnade.cli.commands.down:down", "Stop everything that `up` started."),
     "serve": ("colonnade.cli.commands.serve:serve", "Serve one model with one replica, without a control plane."),
     "package": ("colonnade.cli.commands.package:package", "Start, check and watch packages: models as folders."),
+    "chain": ("colonnade.cli.commands.chain:chain", "Check and run chains: typed steps joined to one product."),
     "deploy": ("colonnade.cli.commands.deploy:deploy", "Deploy a model: from a folder, a name, or a YAML file."),
     "scale": ("colonnade.cli.commands.scale:scale", "Change how many replicas a deployment has, or may have."),
     "chat": ("colonnade.cli.commands.chat:chat", "Talk to a model."),

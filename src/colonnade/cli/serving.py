@@ -186,6 +186,20 @@ class Serving:
         write_atomically(self._routes_file, msgspec.json.encode(routes))
 
 
+async def until_eof(work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` until it ends, or until standard input does: then it is cancelled."""
+    task = asyncio.create_task(work)
+    eof = asyncio.create_task(_end_of_stdin())
+    try:
+        await asyncio.wait((task, eof), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+    finally:
+        eof.cancel()
+        task.cancel()
+        await asyncio.wait((task, eof))
+
+
 async def _forever() -> None:
     await asyncio.Event().wait()
 

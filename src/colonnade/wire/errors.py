@@ -17,9 +17,11 @@
     ├── ServerError               fault=server   ours
     │   ├── Internal              500
     │   ├── ReplicaLost           502  the replica went away while it worked on the request
+    │   ├── StepFailed            500  a step of a chain raised; its class, status and stacks are in `report`
     │   └── DeadlineExceeded      504
     └── SetupError                fault=setup    raised on a terminal, before anything serves
         ├── BadSetting            a setting's value or name
+        ├── BadChain              a chain that cannot be run
         └── BadModel              a model folder that cannot be served
 
 Every error crosses HTTP in one envelope, OpenAI's with three fields more (`retryable`, `hint`, `request_id`).
@@ -151,6 +153,10 @@ class ReplicaLost(ServerError):
     retryable = True
 
 
+class StepFailed(ServerError):
+    code = "step_failed"
+
+
 class DeadlineExceeded(ServerError):
     status = 504
     code = "deadline_exceeded"
@@ -164,6 +170,10 @@ class SetupError(ColonnadeError):
 
 class BadSetting(SetupError):
     code = "bad_setting"
+
+
+class BadChain(SetupError):
+    code = "bad_chain"
 
 
 class BadModel(SetupError):
