@@ -15,7 +15,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/v1/chat/completions", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/completions", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/embeddings", "Relayed to a package, the body's `model`."),
-    ("POST", "/v1/messages", "Relayed to a package, the body's `model`."),
+    ("POST", "/v1/messages", "Relayed to a replica of the body's `model`."),
+    ("POST", "/v1/messages/count_tokens", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/responses", "Relayed to a package, the body's `model`."),
 )
 """(method, path, summary) of every endpoint."""

@@ -309,14 +309,14 @@ class Exchange:
             return
         self._plane.stats.broken += 1
         self._over_with(error.status)
-        self._delivery.fail(error, self.request_id)
+        self._delivery.fail(error, self.request_id, self._head.path)
 
     def _refuse(self, error: ColonnadeError) -> None:
         self._plane.stats.refused[error.reason] += 1
         keep = self._keep and not self._plane.draining
         self._delivery.first_at = self._plane.now()
         self._over_with(error.status)
-        self._client.send(error_answer(error, self.request_id, close=not keep))
+        self._client.send(error_answer(error, self.request_id, path=self._head.path, close=not keep))
         self._client.finished(keep=keep)
 
     # --- what else happens to it

@@ -23,6 +23,7 @@ from colonnade.replica.connection import (
 from colonnade.replica.face import Face
 from colonnade.replica.generation import Generation
 from colonnade.replica.identity import Identity
+from colonnade.replica.intake import Intake, Taken
 from colonnade.replica.metrics import CONTENT_TYPE
 from colonnade.replica.past import replay_length, split
 from colonnade.wire.errors import CapacityError, ColonnadeError, Internal, MethodNotAllowed, NotFound
@@ -35,6 +36,8 @@ JSON = (b"content-type", b"application/json")
 ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/v1/chat/completions", "Answer a conversation, whole or as a stream."),
     ("POST", "/v1/completions", "Go on from a prompt, whole or as a stream."),
+    ("POST", "/v1/messages", "Answer a conversation in Anthropic's form, whole or as a stream."),
+    ("POST", "/v1/messages/count_tokens", "How many tokens its prompt has."),
     ("GET", "/v1/models", "The model that is served, with its facts."),
     ("GET", "/v1/models/{model}", "The same for one name."),
     ("GET", "/live", "200 while the process answers."),
@@ -46,6 +49,13 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
 
 
 MODELS = "/v1/models/"
+COUNT = "/v1/messages/count_tokens"
+_READERS: dict[str, tuple[Callable[[Intake, bytes, Identity], Awaitable[Taken]], str]] = {
+    "/v1/chat/completions": (Intake.chat, "chat"),
+    "/v1/completions": (Intake.completion, "completions"),
+    "/v1/messages": (Intake.message, "messages"),
+}
+"""What reads a body, and the endpoint's name in the metrics."""
 _METHODS = {path: method for method, path, _ in ROUTES}
 
 
@@ -141,6 +151,9 @@ class _Exchange:
         replay, body = split(sent, length)
         identity = self._face.identify(self._headers)
         self._request_id = identity.request_id
+        if self._path == COUNT:
+            await self._count(body, identity)
+            return
         digest = hashlib.sha256(self._path.encode() + b"\0" + body).digest()
         if identity.goes_on:
             generation, offset = self._face.streams.resume(identity, digest)
@@ -154,14 +167,17 @@ class _Exchange:
             self._face.streams.keep(generation, digest)
         await self._stream(generation, 0)
 
+    async def _count(self, body: bytes, identity: Identity) -> None:
+        counted = await self._face.open_for_work().count(body, identity)
+        self._warnings = counted.warnings
+        page = msgspec.json.encode({"input_tokens": counted.tokens})
+        await respond(self._send, 200, page, [JSON, *self._labels()])
+
     async def _begin(self, body: bytes, identity: Identity, replay: Replay | None) -> Generation:
         intake = self._face.open_for_work()
-        read: Callable[[bytes, Identity], Awaitable[Any]]
-        read, endpoint = (
-            (intake.chat, "chat") if self._path == "/v1/chat/completions" else (intake.completion, "completions")
-        )
+        read, endpoint = _READERS[self._path]
         try:
-            taken = await read(body, identity)
+            taken = await read(intake, body, identity)
         except ColonnadeError as error:
             self._face.metrics.requests.labels(endpoint, error.reason).inc()
             raise
@@ -195,7 +211,7 @@ class _Exchange:
         return Reader(self._receive, self._send, generation.spool, self._face.settings.keep_alive)
 
     async def _refuse(self, error: ColonnadeError) -> None:
-        body = msgspec.json.encode(error.envelope(self._request_id))
+        body = msgspec.json.encode(error.enveloped(self._path, self._request_id))
         headers = [JSON, *self._labels()]
         if isinstance(error, CapacityError):
             headers.append((b"retry-after", b"1"))

@@ -178,7 +178,7 @@ class Face:
             order=order,
             identity=identity,
             choices=choices,
-            writer=StreamWriter(taken.shape, self.epoch, order.choices, order.include_usage, past)
+            writer=StreamWriter(taken.shape, self.epoch, order.choices, past)
             if order.stream
             else WholeWriter(taken.shape, order.choices),
             spool=Spool(self.settings.spool_limit if order.stream else None, keep=identity.resume > 0),
@@ -198,7 +198,7 @@ class Face:
     def _choice(self, taken: Taken, index: int) -> Choice:
         order = taken.order
         prompt = order.prompts[index // order.n]
-        return Choice(self.model.vocabulary.decode, prompt[-CONTEXT:], order.stops, order.tools)
+        return Choice(self.model.vocabulary.decode, prompt[-CONTEXT:], order.stops, order.listening)
 
     def _left_queue(self) -> None:
         self._waiting -= 1
