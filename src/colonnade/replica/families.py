@@ -14,7 +14,6 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
 
 import msgspec
 
@@ -70,8 +69,8 @@ def _call(spoken: _Spoken, *, whole: bool = False) -> tuple[str, str]:
 def read_json(text: str, *, whole: bool = False) -> Found | None:
     """One call as an object, or several in an array."""
     try:
-        spoken = msgspec.json.decode(text, type=_Spoken | list[_Spoken])
-        listed = spoken if isinstance(spoken, list) else [spoken]
+        one = not text.lstrip().startswith("[")
+        listed = [msgspec.json.decode(text, type=_Spoken)] if one else msgspec.json.decode(text, type=list[_Spoken])
         return [_call(each, whole=whole) for each in listed] or None
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
@@ -132,7 +131,7 @@ def _python_call(node: ast.expr) -> tuple[str, str]:
     """Raises ValueError for what is no call, TypeError for what is no JSON."""
     if not isinstance(node, ast.Call) or node.args or any(each.arg is None for each in node.keywords):
         raise ValueError("not a call with named arguments")
-    arguments = {each.arg: cast(Any, ast.literal_eval(each.value)) for each in node.keywords}
+    arguments = {each.arg: ast.literal_eval(each.value) for each in node.keywords}
     return ast.unparse(node.func), json.dumps(arguments, ensure_ascii=False, allow_nan=False)
 
 

@@ -13,6 +13,7 @@ of the text gives the same parts.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from colonnade.replica.families import Family, Form
@@ -44,10 +45,10 @@ class SpeechParser:
         self._markers = (*(form.opens for form in self._forms if form.opens), *self._dropped)
         self._open, self._close = family.reasoning
         self._may_think = listening.reasoning and not listening.thinking
-        self._state = self._thought if listening.reasoning and listening.thinking else self._start
+        self._state: Callable[[], bool] = self._thought if listening.reasoning and listening.thinking else self._start
         self._ignored = SPACE  # at a beginning: what may stand before reasoning or a call without a marker
-        self._fresh = listening.thinking  # white space that comes next is dropped
-        self._held = ""
+        self._fresh: bool = listening.thinking  # white space that comes next is dropped
+        self._held: str = ""
         self._form: Form | None = None
         self._inner = self._searched = (
             0  # of the open call: where its content begins, and how far it was looked through
