@@ -18,6 +18,7 @@ from colonnade.replica.chat import ChatShape
 from colonnade.replica.choice import Choice
 from colonnade.replica.completions import CompletionShape
 from colonnade.replica.families import HERMES
+from colonnade.replica.generate_shape import Asked, GenerateShape
 from colonnade.replica.generation import Generation
 from colonnade.replica.identity import Identity
 from colonnade.replica.message_shape import MessageShape
@@ -97,6 +98,7 @@ SHAPES: dict[str, Callable[[Label, Order], Shape]] = {
     "chat": lambda label, order: ChatShape(label, order.include_usage, order.sampling[0].logprobs),
     "completions": lambda label, order: CompletionShape(label, order.include_usage, order.sampling[0].logprobs),
     "messages": lambda label, _: MessageShape(label),
+    "generate": lambda label, order: GenerateShape(label, Asked("r", (2,), order.n, True, False, False)),
 }
 
 
@@ -122,6 +124,11 @@ def replica(epoch: str, order: Order, scripts: list[list[int]], kind: str, repla
         engine.step()
 
 
+def _of_generate(body: Any) -> int:
+    """Choices may come in any order; the events of one in theirs."""
+    return body["index"] if "meta_info" in body else 0
+
+
 def meaning(stream: bytes) -> Any:
     """What equality is about: all events but for the epochs in their ids; and the tokens of each choice."""
     events = EventReader().feed(stream)
@@ -134,7 +141,7 @@ def meaning(stream: bytes) -> Any:
     for body in bodies:
         for choice in body.get("choices", ()):
             by_choice.setdefault(choice["index"], []).append(choice)
-    rest = [body for body in bodies if not body.get("choices")]
+    rest = sorted((body for body in bodies if not body.get("choices")), key=_of_generate)
     return tokens, by_choice, rest, events[-1].data, [event.usage() for event in events[-3:]]
 
 
@@ -142,12 +149,14 @@ def meaning(stream: bytes) -> Any:
 def orders(draw: st.DrawFn) -> tuple[Order, list[list[int]], str]:
     kind = draw(st.sampled_from(sorted(SHAPES)))
     n = 1 if kind == "messages" else draw(st.integers(1, 3))
-    logprobs = None if kind == "messages" else draw(st.sampled_from([None, 0]))
+    logprobs = None if kind in ("messages", "generate") else draw(st.sampled_from([None, 0]))
     sampling = Sampling(max_tokens=LENGTH, stop_token_ids=(END,), logprobs=logprobs)
     stops = draw(st.sampled_from([(), ("STOP",), ("<", "OP")]))
     heard = st.builds(Listening, st.just(HERMES), st.sampled_from([None, True, False]), st.booleans(), st.booleans())
-    listening = None if kind == "completions" else draw(st.none() | heard)
-    order = Order(((1, 2),), (sampling,), n, stops, True, kind != "messages" and draw(st.booleans()), listening)
+    listening = None if kind in ("completions", "generate") else draw(st.none() | heard)
+    order = Order(
+        ((1, 2),), (sampling,), n, stops, True, kind in ("chat", "completions") and draw(st.booleans()), listening
+    )
     scripts = [draw(st.lists(st.integers(0, 16), min_size=LENGTH, max_size=LENGTH)) for _ in range(n)]
     return order, scripts, kind
 

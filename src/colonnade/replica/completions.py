@@ -56,6 +56,9 @@ class CompletionShape:
     def events(self, index: int, piece: Piece) -> list[Said]:
         return [Said(self.chunk(index, piece))]
 
+    def quiet(self, index: int, piece: Piece) -> None:
+        """Nothing is kept of it."""
+
     def closing(self, usage: Usage) -> list[Said]:
         return [Said(self._around([]) | {"usage": usage.body()})] if self._include_usage else []
 

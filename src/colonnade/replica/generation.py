@@ -117,6 +117,7 @@ class Generation:
                 choice=choice,
                 replay=self._past.replay(index) if self._past else [],
                 namespace=self.identity.tenant,
+                priority=self.order.priority,
             ),
             lambda report: self._report(index, report),
         )

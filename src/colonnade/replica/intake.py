@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from colonnade.replica import generate
 from colonnade.replica.chat import ChatShape, conversation, offered_tools
 from colonnade.replica.completions import CompletionShape, read_prompts
 from colonnade.replica.form import Form, asked_form, chat_form
+from colonnade.replica.generate import GenerateRequest, as_completion
+from colonnade.replica.generate_shape import Asked, GenerateShape
 from colonnade.replica.grammars import Grammars
 from colonnade.replica.identity import Identity
 from colonnade.replica.message_shape import MessageShape
 from colonnade.replica.messages import REFUSED, CountRequest, MessagesRequest, as_chat, counted
 from colonnade.replica.model import ServedModel
 from colonnade.replica.order import Bounds, Order, answer_length, sampling
-from colonnade.replica.requests import ChatRequest, CommonRequest, CompletionRequest, read
+from colonnade.replica.requests import ChatRequest, CommonRequest, CompletionRequest, check_unknown, read, warnings
 from colonnade.replica.shape import Label, Shape
 from colonnade.replica.speech import Listening
 from colonnade.wire.errors import InvalidRequest
@@ -56,26 +59,26 @@ class Intake:
 
     async def chat(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
-        request, warnings = read(body, ChatRequest, strict=self._strict)
+        request, warned = read(body, ChatRequest, strict=self._strict)
         order = await self._converse(request, identity)
         logprobs = order.sampling[0].logprobs
-        return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warnings)
+        return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warned)
 
     async def message(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
-        request, warnings = read(body, MessagesRequest, strict=self._strict, refused=REFUSED)
-        warnings += self._thinks(request)
+        request, warned = read(body, MessagesRequest, strict=self._strict, refused=REFUSED)
+        warned += self._thinks(request)
         order = await self._converse(as_chat(request), identity)
-        return Taken(order, MessageShape(self._label(identity)), warnings)
+        return Taken(order, MessageShape(self._label(identity)), warned)
 
     async def count(self, body: bytes, identity: Identity) -> Counted:
         """Raises InvalidRequest."""
-        request, warnings = read(body, CountRequest, strict=self._strict, refused=REFUSED)
-        warnings += self._thinks(request)
+        request, warned = read(body, CountRequest, strict=self._strict, refused=REFUSED)
+        warned += self._thinks(request)
         chat = counted(request)
         self.model.check_name(chat.model)
         _, prompt = await self._prompt(chat, identity)
-        return Counted(len(prompt), warnings)
+        return Counted(len(prompt), warned)
 
     def _thinks(self, request: CountRequest) -> list[str]:
         """What cannot be held to of the reasoning that is asked for. Raises InvalidRequest where there is none."""
@@ -108,16 +111,33 @@ class Intake:
 
     async def completion(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
-        request, warnings = read(body, CompletionRequest, strict=self._strict)
+        request, warned = read(body, CompletionRequest, strict=self._strict)
+        order = await self._complete(request, identity)
+        return Taken(order, CompletionShape(self._label(identity), order.include_usage, request.logprobs), warned)
+
+    async def generate(self, body: bytes, identity: Identity) -> Taken:
+        """Raises InvalidRequest."""
+        request, warned = read(body, GenerateRequest, strict=self._strict, refused=generate.REFUSED)
+        completion, unknown = as_completion(request, self.model.name)
+        check_unknown(unknown, strict=self._strict)
+        order = replace(await self._complete(completion, identity), name=request.rid or "")
+        asked = Asked(
+            rid=request.rid or identity.request_id,
+            prompts=tuple(map(len, order.prompts)),
+            n=order.n,
+            several=order.n > 1 or isinstance(request.text, list) or isinstance((request.input_ids or [0])[0], list),
+            logprobs=bool(request.return_logprob),
+            spelled=bool(request.return_text_in_logprobs),
+        )
+        return Taken(order, GenerateShape(self._label(identity), asked), [*warned, *warnings(unknown)])
+
+    async def _complete(self, request: CompletionRequest, identity: Identity) -> Order:
         self.model.check_name(request.model)
         grammar = await self._grammar(asked_form(request))
         given = read_prompts(request.prompt, self.bounds)
         prompts = [await self._encode(each, special=True) if isinstance(each, str) else each for each in given]
-        order = self._order(
-            request, prompts, identity, (request.max_tokens, _ANSWER), "prompt", request.logprobs, grammar
-        )
-        shape = CompletionShape(self._label(identity), order.include_usage, request.logprobs)
-        return Taken(order, shape, warnings)
+        limit = (request.max_tokens, _ANSWER)
+        return self._order(request, prompts, identity, limit, "prompt", request.logprobs, grammar)
 
     async def _grammar(self, form: Form | None) -> Grammar | None:
         """Checked: an engine that gets it can follow it. Raises InvalidRequest."""
@@ -156,6 +176,7 @@ class Intake:
             stream=bool(request.stream),
             include_usage=bool(options and options.include_usage),
             listening=listening,
+            priority=request.priority or 0,
         )
 
     def _label(self, identity: Identity) -> Label:

@@ -41,6 +41,9 @@ class MessageShape:
         self._last = piece
         return [*said, *self._close()] if piece.finish is not None else said
 
+    def quiet(self, index: int, piece: Piece) -> None:
+        """Nothing is kept of it."""
+
     def closing(self, usage: Usage) -> list[Said]:
         delta = {"stop_reason": _reason(self._last), "stop_sequence": self._last.stopped or None}
         return [_said("message_delta", delta=delta, usage=_usage(usage)), _said("message_stop")]

@@ -33,6 +33,8 @@ class Order:
     stream: bool
     include_usage: bool
     listening: Listening | None = None  # what is looked for in the text; None: text is text
+    priority: int = 0
+    name: str = ""  # the client's own for it, where it has one
 
     @property
     def choices(self) -> int:

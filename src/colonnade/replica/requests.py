@@ -120,6 +120,7 @@ class CommonRequest(msgspec.Struct, kw_only=True):
     ebnf: str | None = None
     json_schema: str | dict[str, Any] | None = None
     user: str | None = None
+    priority: Annotated[int, Meta(ge=-100, le=100)] | None = None
 
     def stops(self) -> tuple[str, ...]:
         """Raises InvalidRequest for too many, an empty or an over-long one."""
@@ -158,17 +159,32 @@ def read(
     body: bytes, kind: type[R], *, strict: bool = False, refused: Mapping[str, Refusal] = REFUSED
 ) -> tuple[R, list[str]]:
     """The request and its warnings. Raises InvalidRequest that names the field in `param`."""
-    known = kind.__struct_encode_fields__
     fields = _decode(body, _FIELDS)
-    unknown = [name for name in fields if name not in known and name not in refused]
-    if unknown and strict:
-        raise InvalidRequest(f"unknown field {_shown(unknown[0])}", param=unknown[0], code="unknown_parameter")
+    unknown = unknown_in(fields, kind, refused)
+    check_unknown(unknown, strict=strict)
     for name in fields.keys() & refused:
         refused[name].check(name, _decode(fields[name], _ANYTHING))
     request = cast(R, _decode(body, _decoder(kind)))
     if isinstance(request, CommonRequest):
         check(request)
-    return request, [f"unknown field {_shown(name)}" for name in unknown[:8]]
+    return request, warnings(unknown)
+
+
+def unknown_in(fields: Mapping[str, Any], kind: type[msgspec.Struct], refused: Mapping[str, Refusal]) -> list[str]:
+    """The names that are neither honoured nor refused."""
+    known = kind.__struct_encode_fields__
+    return [name for name in fields if name not in known and name not in refused]
+
+
+def check_unknown(names: list[str], *, strict: bool) -> None:
+    """Raises InvalidRequest for the first, where strict."""
+    if names and strict:
+        raise InvalidRequest(f"unknown field {_shown(names[0])}", param=names[0], code="unknown_parameter")
+
+
+def warnings(names: list[str]) -> list[str]:
+    """Of unknown fields, for headers."""
+    return [f"unknown field {_shown(name)}" for name in names[:8]]
 
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])

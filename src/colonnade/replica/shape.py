@@ -60,11 +60,15 @@ class Shape(Protocol):
         """Those that a piece gives which is not silent: at least one."""
         ...
 
+    def quiet(self, index: int, piece: Piece) -> None:
+        """A silent piece, which gives none."""
+        ...
+
     def closing(self, usage: Usage) -> list[Said]:
         """Those after the last piece of the last choice."""
         ...
 
-    def whole(self, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
+    def whole(self, pieces: Sequence[Piece], usage: Usage) -> Any:
         """The body of an answer without a stream; a piece for each choice, all its parts joined."""
         ...
 

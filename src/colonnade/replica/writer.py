@@ -55,6 +55,7 @@ class StreamWriter:
             self._number = 0
         self._positions[index] += len(piece.tokens)
         if piece.silent:
+            self._shape.quiet(index, piece)
             return [*written, Written(comment)] if comment else written
         self._finished[index] = piece.finish is not None
         return [*written, *self._blocks(self._shape.events(index, piece), usage, comment)]
@@ -64,7 +65,10 @@ class StreamWriter:
             return []
         said = self._shape.opening(len(self._positions), usage)
         for index, piece in self._past.pieces:
-            said = said if piece.silent else self._shape.events(index, piece)
+            if piece.silent:
+                self._shape.quiet(index, piece)
+            else:
+                said = self._shape.events(index, piece)
         self._number = self._past.event + 1
         return self._blocks(said, usage, after=self._number)
 
