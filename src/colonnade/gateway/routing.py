@@ -94,6 +94,12 @@ class Table:
         """Names of deployments, ready or not."""
         return self._deployed
 
+    @property
+    def only(self) -> str:
+        """The model where there is one alone, else ""."""
+        models = self._deployed | {target.route.model for target in self.targets.values()}
+        return next(iter(models)) if len(models) == 1 else ""
+
     def serving(self, model: str) -> list[Target]:
         return self._by_name.get(model, [])
 

@@ -51,7 +51,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
-    model = ServedModel.open(options.model, resolved.replica.served_name)
+    own = resolved.replica
+    model = ServedModel.open(options.model, own.served_name, own.tool_parser, own.reasoning_parser)
     if not is_loopback(options.host):
         hint = "bind it to 127.0.0.1 and put a gateway in front: a replica trusts who connects to it"
         raise BadSetting(f"--host {options.host} is not of this machine alone", hint=hint)

@@ -16,7 +16,7 @@ from colonnade.replica.child import Child
 from colonnade.replica.generation import Listener
 from colonnade.wire import errors
 from colonnade.wire.errors import ColonnadeError, Internal, ReplicaLost
-from colonnade.wire.messages import Abort, Command, Delta, Deltas, Failed, Loaded, Refused, Report, Submit
+from colonnade.wire.messages import Abort, Command, Delta, Deltas, Drop, Failed, Loaded, Refused, Report, Submit
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +94,10 @@ class Backend:
     def abort(self, key: str) -> None:
         if self._listeners.pop(key, None) is not None:
             self._send(Abort(key))
+
+    def drop(self) -> None:
+        """Empty the prefix cache of all that no request holds."""
+        self._send(Drop())
 
     def _send(self, command: Command) -> None:
         try:

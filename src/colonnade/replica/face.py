@@ -33,7 +33,7 @@ from colonnade.replica.spool import Spool
 from colonnade.replica.streams import Streams
 from colonnade.replica.timing import Timing
 from colonnade.replica.writer import StreamWriter, WholeWriter
-from colonnade.wire.errors import Overloaded
+from colonnade.wire.errors import Conflict, Overloaded
 from colonnade.wire.messages import Deltas, Loaded, Phase, Snapshot
 from colonnade.wire.replay import Replay
 from colonnade.wire.settings import HttpSettings, ReplicaSettings
@@ -178,7 +178,7 @@ class Face:
             order=order,
             identity=identity,
             choices=choices,
-            writer=StreamWriter(taken.shape, self.epoch, order.choices, order.include_usage, past)
+            writer=StreamWriter(taken.shape, self.epoch, order.choices, past)
             if order.stream
             else WholeWriter(taken.shape, order.choices),
             spool=Spool(self.settings.spool_limit if order.stream else None, keep=identity.resume > 0),
@@ -198,7 +198,18 @@ class Face:
     def _choice(self, taken: Taken, index: int) -> Choice:
         order = taken.order
         prompt = order.prompts[index // order.n]
-        return Choice(self.model.vocabulary.decode, prompt[-CONTEXT:], order.stops, order.tools)
+        return Choice(self.model.vocabulary.decode, prompt[-CONTEXT:], order.stops, order.listening)
+
+    def flush(self) -> None:
+        """Empty the prefix cache of all that no request holds."""
+        self._backend.drop()
+
+    def abort(self, name: str | None) -> int:
+        """End the requests of this name, the client's own or ours; None: all. How many there were."""
+        found = [each for each in self._generations if name in (None, each.order.name, each.identity.request_id)]
+        for generation in found:
+            generation.cancel(Conflict("the request was aborted", code="aborted", hint="/abort_request was called"))
+        return len(found)
 
     def _left_queue(self) -> None:
         self._waiting -= 1

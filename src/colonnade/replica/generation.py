@@ -75,12 +75,12 @@ class Generation:
 
     def start(self) -> None:
         """Of each prompt, the first choice that has not finished."""
+        for written in self._writer.rest(self.usage):
+            self.spool.append(written)
         for group in range(0, self.order.choices, self.order.n):
             if (first := next(self._open(group), None)) is not None:
                 self._submit(first)
         if not self._submitted:
-            for written in self._writer.rest(self.usage):
-                self.spool.append(written)
             self._end("ok", None)
 
     def _open(self, group: int) -> Iterator[int]:
@@ -117,6 +117,7 @@ class Generation:
                 choice=choice,
                 replay=self._past.replay(index) if self._past else [],
                 namespace=self.identity.tenant,
+                priority=self.order.priority,
             ),
             lambda report: self._report(index, report),
         )
@@ -176,7 +177,7 @@ class Generation:
             code="reader_too_slow",
             hint="read faster, or set spool_limit",
         )
-        self.spool.cut(self._writer.error(error.envelope(self.identity.request_id)))
+        self.spool.cut(self._writer.error(error, self.identity.request_id))
         self._end(error.reason, error)
 
     def _end(self, outcome: str, error: ColonnadeError | None) -> None:
@@ -192,6 +193,6 @@ class Generation:
     def _close(self, error: ColonnadeError | None) -> None:
         """An error before the answer has begun has its own status; after that it is an event."""
         if error is not None and (self.spool.begun or self.spool.end > 0):
-            for written in self._writer.error(error.envelope(self.identity.request_id)):
+            for written in self._writer.error(error, self.identity.request_id):
                 self.spool.append(written)
         self.spool.close()

@@ -58,6 +58,16 @@ class ReplicaSettings:
     stall_timeout: float = setting(
         30.0, units.DURATION, "With work in flight and not one engine step for this long, the replica is not ready."
     )
+    tool_parser: str = setting(
+        "auto",
+        units.choice("auto", "none", "hermes", "llama3", "mistral", "deepseek"),
+        "How the model writes calls of tools; auto goes by its chat template.",
+    )
+    reasoning_parser: str = setting(
+        "auto",
+        units.choice("auto", "none", "think"),
+        "Whether reasoning between <think> and </think> is shown apart; auto goes by the chat template.",
+    )
     grammar_timeout: float = setting(
         2.0, units.DURATION, "A grammar or JSON schema that takes longer to compile is refused.", at_least=0.01
     )
