@@ -106,7 +106,7 @@ def test_every_float16_is_rounded_and_widened_as_numpy_does(instructions: str) -
     dim = 256
     shape = Geometry(1, 1, 1, dim, 4, *rope.tables({}, dim, 4), kv_dtype="float16")
     kernels = NativeKernels(1, instructions)
-    stored = [row for row in np.resize(values, (-(-len(values) // dim), dim)).astype(np.float32)]
+    stored = list(np.resize(values, (-(-len(values) // dim), dim)).astype(np.float32))
     table = kernels.matrix([np.array([np.concatenate([np.zeros(2 * dim), row]) for row in stored], np.float32)])
     program = kernels.program(lambda ops: ops.sampled(ops.attend(ops.rope_store(ops.embed(table), 0), 0)), shape)
     zero = np.zeros(1, np.int32)
