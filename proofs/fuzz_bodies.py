@@ -21,9 +21,13 @@ def main(url: str, count: int = 100_000, seed: int = 1) -> int:
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
     statuses: Counter[int] = Counter()
     for path, body in bodies(seed, count):
-        connection.request("POST", path, body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        said = answer.read()
+        try:
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            said = answer.read()
+        except (OSError, http.client.HTTPException):
+            print("no answer to", path, body[:2000])
+            raise
         statuses[answer.status] += 1
         if answer.status >= 500:
             print(path, body[:2000], said[:500])

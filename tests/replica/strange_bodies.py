@@ -35,7 +35,7 @@ def _deep(rng: random.Random) -> Raw:
 
 def _strange(rng: random.Random) -> Any:
     simple: list[Any] = [
-        None, True, -1, 0, 2**31, 2**63, 2**64, -(2**63) - 1, 1e308, -0.0, "", "\x00", "\ud800", "a\udfffb", "\ufeff",
+        None, True, -1, 0.0, 2**31, 2**63, 2**64, -(2**63) - 1, 1e308, -0.0, "", "\x00", "\ud800", "a\udfffb", "\ufeff",
         "{{ 1 }}", "{% for %}", "{{ messages.__class__ }}", "<think>", "</tool_call>", "A" * 3000, "é" * 999, [], {},
         [[]], [None], {"type": "function"}, {"type": "text"}, {"$ref": "#"}, [1, "a"], [1e400], {"": ""}, 10**18,
     ]  # fmt: skip
