@@ -36,9 +36,10 @@ class Replica:
         os.kill(self.process.pid, number)
 
     def engine(self) -> int:
-        """The pid of its only child."""
+        """The pid of the child that computes."""
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        (pid,) = [int(pid) for file in children for pid in file.read_text().split()]
+        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        (pid,) = [pid for pid in pids if b"--commands" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return pid
 
     def ended(self) -> tuple[int, str]:

@@ -31,6 +31,7 @@ from colonnade.replica.progress import Progress
 from colonnade.replica.publisher import Publisher
 from colonnade.replica.spool import Spool
 from colonnade.replica.streams import Streams
+from colonnade.replica.templates import Templates
 from colonnade.replica.timing import Timing
 from colonnade.replica.writer import StreamWriter, WholeWriter
 from colonnade.wire.errors import Conflict, Overloaded
@@ -61,6 +62,7 @@ class Face:
         self._publisher = Publisher(self._context, epoch)
         self._backend = Backend(self._context, self)
         self._grammars = Grammars(_checker_argv(model, settings), settings.grammar_timeout)
+        self._templates = Templates(_template_argv(model, settings), settings.template_timeout)
         self._serials = itertools.count(1)
         self._generations: set[Generation] = set()
         self._waiting = 0
@@ -68,14 +70,21 @@ class Face:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._ending: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
 
     async def start(self, argv: EngineArgv) -> None:
         await self._backend.start(argv)
+        if self.model.template is not None:
+            self._warming = asyncio.create_task(self._templates.start())
 
     async def stop(self) -> None:
         """After `gone`: end the engine, close the sockets."""
         await self._backend.stop()
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         await self._grammars.stop()
+        await self._templates.stop()
         self._publisher.close()
         self._context.term()
 
@@ -86,7 +95,9 @@ class Face:
         folder = self.model.folder
         longest = min(loaded.max_context, folder.max_context)
         bounds = Bounds(longest, folder.vocab_size, folder.eos_token_ids, self.model.defaults)
-        self._intake = Intake(self.model, bounds, loaded.fingerprint, self._grammars, strict=self.settings.strict)
+        self._intake = Intake(
+            self.model, bounds, loaded.fingerprint, self._grammars, self._templates, strict=self.settings.strict
+        )
         if self.phase.name == "starting":
             self._turn(Phase("ready"))
 
@@ -269,3 +280,8 @@ def _checker_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
         *(f"--vocab-size={folder.vocab_size}", f"--end-tokens={','.join(map(str, folder.eos_token_ids))}"),
         f"--memory={settings.grammar_memory}",
     ]
+
+
+def _template_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
+    module = "colonnade.replica.template_process"
+    return [sys.executable, "-m", module, f"--model={model.folder.path}", f"--memory={settings.template_memory}"]

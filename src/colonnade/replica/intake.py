@@ -20,6 +20,7 @@ from colonnade.replica.order import Bounds, Order, answer_length, sampling
 from colonnade.replica.requests import ChatRequest, CommonRequest, CompletionRequest, check_unknown, read, warnings
 from colonnade.replica.shape import Label, Shape
 from colonnade.replica.speech import Listening
+from colonnade.replica.templates import Templates
 from colonnade.wire.errors import InvalidRequest
 from colonnade.wire.messages import Grammar
 
@@ -49,11 +50,19 @@ class Intake:
     """`fingerprint` stands in answers as `system_fingerprint`."""
 
     def __init__(
-        self, model: ServedModel, bounds: Bounds, fingerprint: str, grammars: Grammars, *, strict: bool
+        self,
+        model: ServedModel,
+        bounds: Bounds,
+        fingerprint: str,
+        grammars: Grammars,
+        templates: Templates,
+        *,
+        strict: bool,
     ) -> None:
         self.model = model
         self.bounds = bounds
         self._grammars = grammars
+        self._templates = templates
         self.fingerprint = fingerprint
         self._strict = strict
 
@@ -106,7 +115,8 @@ class Intake:
 
     async def _prompt(self, request: ChatRequest, identity: Identity) -> tuple[str, list[int]]:
         tools, thinks = offered_tools(request), request.enable_thinking
-        text = self.model.chat_template().render(conversation(request), tools, identity.created, thinks)
+        self.model.check_template()
+        text = await self._templates.render(conversation(request), tools, identity.created, thinks)
         return text, await self._encode(text, special=False)
 
     async def completion(self, body: bytes, identity: Identity) -> Taken:

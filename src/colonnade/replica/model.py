@@ -80,7 +80,7 @@ class ServedModel:
                 hint="GET /v1/models lists what is served",
             )
 
-    def chat_template(self) -> ChatTemplate:
+    def check_template(self) -> None:
         """Raises InvalidRequest for a model without one."""
         if self.template is None:
             raise InvalidRequest(
@@ -89,7 +89,6 @@ class ServedModel:
                 code="no_chat_template",
                 hint="use /v1/completions",
             )
-        return self.template
 
 
 def _defaults(generation: Mapping[str, Any]) -> dict[str, float]:
