@@ -92,6 +92,7 @@ class Face:
 
     def loaded(self, loaded: Loaded) -> None:
         self.loaded_facts = loaded
+        self.metrics.describe(loaded.facts)
         folder = self.model.folder
         longest = min(loaded.max_context, folder.max_context)
         bounds = Bounds(longest, folder.vocab_size, folder.eos_token_ids, self.model.defaults)

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colonnade.cli.command import Command
+from colonnade.cli.computed import computed
 from colonnade.cli.session import Session
 
 if TYPE_CHECKING:
     from colonnade.wire.routes import ReplicaStatus
 
-COLUMNS = ("id", "state", "pid", "restarts", "age", "ready_s", "url", "reason")
+COLUMNS = ("id", "state", "pid", "restarts", "age", "ready_s", "quantisation", "url", "reason")
 
 
 @click.command(
@@ -38,7 +39,7 @@ def ps(session: Session) -> None:
 
 
 def row(status: ReplicaStatus, now: float) -> dict[str, Any]:
-    age = age_of(now - status.started_at) if status.started_at else None
+    age, facts = age_of(now - status.started_at) if status.started_at else None, computed(status)
     return {
         "id": status.id,
         "deployment": status.deployment,
@@ -51,7 +52,8 @@ def row(status: ReplicaStatus, now: float) -> dict[str, Any]:
         "started_at": status.started_at,
         "age": age,
         "ready_s": None if status.ready_s is None else round(status.ready_s, 2),
-        "facts": status.facts,
+        "quantisation": facts.get("quantisation"),
+        "facts": {**status.facts, **facts},
     }
 
 
