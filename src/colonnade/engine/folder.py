@@ -40,8 +40,11 @@ class ModelFolder:
     """generation_config.json: a model's own defaults (`temperature`, `top_p`, ...)."""
 
     @classmethod
-    def open(cls, path_or_name: str | Path) -> ModelFolder:
-        """Raises BadModel, which names the file and what would be accepted."""
+    def open(cls, path_or_name: str | Path, *, name: str = "", weights: bool = True) -> ModelFolder:
+        """Raises BadModel, which names the file and what would be accepted.
+
+        `name`: by default the folder's. `weights` False: they need not be there yet, and `weight_files` is empty.
+        """
         path = _locate(path_or_name)
         config = _json(path / "config.json", needed=True)
         generation = _json(path / "generation_config.json")
@@ -49,10 +52,10 @@ class ModelFolder:
         architecture = _architecture(path, config)
         return cls(
             path=path,
-            name=path.name,
+            name=name or path.name,
             config=config,
             architecture=architecture,
-            weight_files=_weight_files(path),
+            weight_files=_weight_files(path) if weights else (),
             tokenizer_path=_tokenizer(path),
             chat_template=_chat_template(path, tokens),
             bos_token=_text(tokens.get("bos_token")),
@@ -83,7 +86,7 @@ def _locate(path_or_name: str | Path) -> Path:
         raise BadModel(f"{path} is a file, not a model folder", hint="name the folder that holds config.json")
     raise BadModel(
         f"no model {str(path_or_name)!r}: neither a folder nor a shipped model",
-        hint=f"give a folder in the Hugging Face layout, or one of the shipped models: {known}",
+        hint=f"give a folder in the Hugging Face layout, a hub repository as org/name, or a shipped model: {known}",
         code="model_not_found",
     )
 

@@ -1,0 +1,44 @@
+"""`python -m colonnade.engine.hub REPO REVISION STATE`: fetch a model, in a process that can be ended at any time.
+
+Prints one `Said` a line on stdout: what is being done, and at last the folder, or an error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from colonnade.engine.hub.reference import Reference
+from colonnade.engine.hub.said import Doing, Fetched, Said, Unfetched
+from colonnade.wire.errors import SetupError
+
+
+def main() -> int:
+    repo, revision, state = sys.argv[1:]
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    for switch in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
+        os.environ.setdefault(
+            switch, "1"
+        )  # read when the library is imported: plain HTTP goes on after an interruption
+    from colonnade.engine.hub.fetch import Fetch
+
+    try:
+        folder = Fetch(Reference(repo, revision), Path(state), lambda text: _say(Doing(text))).run()
+    except SetupError as error:
+        _say(Unfetched(error.message, error.hint, error.reason, type(error).__name__))
+        return 1
+    _say(Fetched(str(folder)))
+    return 0
+
+
+def _say(said: Said) -> None:
+    sys.stdout.write(msgspec.json.encode(said).decode() + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
