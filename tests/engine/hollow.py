@@ -10,7 +10,7 @@ from typing import Any
 
 from colonnade.engine.models.registry import model_class
 
-WIDTHS = {"F32": 4, "BF16": 2, "F16": 2}
+WIDTHS = {"F32": 4, "BF16": 2, "F16": 2, "BF8": 1}
 CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "vocab_size": 24_000,

@@ -40,8 +40,8 @@ print(json.dumps({"after": after, "end": books(), "facts": loaded.facts}))
 @pytest.mark.parametrize("kind", ["F32", "BF16"])
 def test_peak_memory(tmp_path: Path, kind: str) -> None:
     """The largest matrix alone has 98 MB in float32; a copy of all weights would be seen."""
-    weights = hollow.make(tmp_path, kind)
-    assert weights > 350_000_000
+    weights = hollow.make(tmp_path, kind) * hollow.WIDTHS[kind] // 4
+    assert weights > 180_000_000
     command = [sys.executable, "-c", LOAD, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr

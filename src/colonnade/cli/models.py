@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from colonnade.engine.folder import ModelFolder
+from colonnade.engine.folder import ModelFolder, shipped_names
 from colonnade.replica.arrival import reference_of
 
 
@@ -12,6 +12,11 @@ def check_model(model: str) -> None:
     """Raises BadModel for what cannot be served. A repository is looked at by the replica, which fetches it."""
     if reference_of(model) is None:
         ModelFolder.open(model)
+
+
+def placed(model: str) -> str:
+    """As a replica finds it that is started elsewhere: a folder by its whole path."""
+    return model if reference_of(model) or model in shipped_names() else str(ModelFolder.open(model).path)
 
 
 def name_of(model: str) -> str:

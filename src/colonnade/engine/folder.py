@@ -60,7 +60,7 @@ class ModelFolder:
             chat_template=_chat_template(path, tokens),
             bos_token=_text(tokens.get("bos_token")),
             eos_token=_text(tokens.get("eos_token")),
-            eos_token_ids=_eos(generation, config),
+            eos_token_ids=_eos(path, generation, config),
             max_context=_count(path, config, "max_position_embeddings"),
             vocab_size=_count(path, config, "vocab_size"),
             generation=generation,
@@ -172,13 +172,17 @@ def _text(token: Any) -> str:
     return token if isinstance(token, str) else ""
 
 
-def _eos(generation: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, ...]:
-    for source in (generation, config):
+def _eos(path: Path, generation: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, ...]:
+    for file, source in (("generation_config.json", generation), ("config.json", config)):
         value = source.get("eos_token_id")
-        if isinstance(value, int):
-            return (value,)
-        if isinstance(value, list) and value:
-            return tuple(int(token) for token in value)
+        tokens = [value] if type(value) is int else value
+        if not tokens:
+            continue
+        if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+            raise BadModel(
+                f"{path / file}: eos_token_id is {value!r}", hint="accepted: a whole number, or a list of whole numbers"
+            )
+        return tuple(tokens)
     return ()
 
 

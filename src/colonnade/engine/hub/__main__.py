@@ -6,12 +6,12 @@ Prints one `Said` a line on stdout: what is being done, and at last the folder, 
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from pathlib import Path
 
 import msgspec
 
+from colonnade.engine.hub import plain_http
 from colonnade.engine.hub.reference import Reference
 from colonnade.engine.hub.said import Doing, Fetched, Said, Unfetched
 from colonnade.wire.errors import SetupError
@@ -20,10 +20,7 @@ from colonnade.wire.errors import SetupError
 def main() -> int:
     repo, revision, state = sys.argv[1:]
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
-    for switch in ("HF_HUB_DISABLE_XET", "HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY"):
-        os.environ.setdefault(
-            switch, "1"
-        )  # read when the library is imported: plain HTTP goes on after an interruption
+    plain_http()
     from colonnade.engine.hub.fetch import Fetch
 
     try:
