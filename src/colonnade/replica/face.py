@@ -46,8 +46,9 @@ LAST_WORDS = 2.0
 class Face:
     """Lives on one event loop. `gone` resolves to why the process must end: "" when it was asked to."""
 
-    def __init__(self, model: ServedModel, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
-        self.model = model
+    def __init__(self, model: ServedModel | None, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
+        """`model` None: it is still to come, with `adopt`."""
+        self._model = model
         self.epoch = epoch
         self.http = http
         self.settings = settings
@@ -61,8 +62,8 @@ class Face:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher = Publisher(self._context, epoch)
         self._backend = Backend(self._context, self)
-        self._grammars = Grammars(_checker_argv(model, settings), settings.grammar_timeout)
-        self._templates = Templates(_template_argv(model, settings), settings.template_timeout)
+        self._grammars = Grammars(_checker_argv(model, settings) if model else [], settings.grammar_timeout)
+        self._templates = Templates(_template_argv(model, settings) if model else [], settings.template_timeout)
         self._serials = itertools.count(1)
         self._generations: set[Generation] = set()
         self._waiting = 0
@@ -71,6 +72,26 @@ class Face:
         self._quiet.set()
         self._ending: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
+
+    @property
+    def model(self) -> ServedModel:
+        """Raises Overloaded while it is still being fetched."""
+        if self._model is None:
+            raise Overloaded(
+                self.phase.reason or "starting", code="not_ready", hint="`colonnade ps` shows how far it is"
+            )
+        return self._model
+
+    def fetching(self, text: str) -> None:
+        """How far the model's files are."""
+        if self.phase.name == "starting":
+            self._turn(Phase("starting", text))
+
+    def adopt(self, model: ServedModel) -> None:
+        self._model = model
+        self._grammars = Grammars(_checker_argv(model, self.settings), self.settings.grammar_timeout)
+        self._templates = Templates(_template_argv(model, self.settings), self.settings.template_timeout)
+        self.fetching("")
 
     async def start(self, argv: EngineArgv) -> None:
         await self._backend.start(argv)

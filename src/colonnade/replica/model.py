@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from colonnade.engine.call_grammar import Calls
+from colonnade.engine.described import check_described
 from colonnade.engine.folder import ModelFolder
 from colonnade.replica.families import FAMILIES, HERMES, Family, reasons, recognise
 from colonnade.replica.speech import Listening
@@ -42,6 +43,7 @@ class ServedModel:
     ) -> ServedModel:
         """Raises BadModel."""
         folder = ModelFolder.open(path_or_name)
+        check_described(folder)
         said = folder.chat_template or ""
         named = recognise(said, folder.architecture) if tool_parser == "auto" else tool_parser
         family = FAMILIES.get(named)
