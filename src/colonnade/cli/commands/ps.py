@@ -29,7 +29,8 @@ def ps(session: Session) -> None:
     """List the replicas, their state, and why each is in it.
 
     States: starting, ready, draining, stopped, failed. REASON says why a replica is in its state, or why its last life
-    ended. With --json a list of objects; id, pid, state, reason and restarts are always there.
+    ended. QUANTISATION says what the weights of one that is ready are rounded to. With --json a list of objects; id,
+    pid, state, reason and restarts are always there.
     """
     from colonnade.cli.control import open_control
     from colonnade.cli.home import Home
