@@ -60,11 +60,11 @@ def turn(x: Tensor, turns: tuple[Tensor, Tensor]) -> Tensor:
     return torch.cat([first * cosines - second * sines, second * cosines + first * sines], -1)
 
 
-def turns(config: DeepseekV3Config, length: int) -> tuple[Tensor, Tensor]:
+def turns(config: DeepseekV3Config, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Cosines and sines of each position, [T, turned / 2]."""
     width = config.qk_rope_head_dim
-    angles = config.rope_parameters["rope_theta"] ** (-torch.arange(0, width, 2) / width)
-    turned = torch.arange(length)[:, None] * angles
+    angles = config.rope_parameters["rope_theta"] ** (-torch.arange(0, width, 2, device=device) / width)
+    turned = torch.arange(length, device=device)[:, None] * angles
     return turned.cos(), turned.sin()
 
 
@@ -132,7 +132,7 @@ class Stacks(nn.Module):
         """The weighted sum of each token's experts, [N, D]."""
         flat, (count, chosen) = chosen_NK.flatten(), chosen_NK.shape
         order = flat.argsort(stable=True)
-        back = torch.empty_like(order).scatter(0, order, torch.arange(len(order)))
+        back = torch.empty_like(order).scatter(0, order, torch.arange(len(order), device=order.device))
         each_MD = Moved.apply(x_ND[:, None].expand(-1, chosen, -1).reshape(count * chosen, -1), order, back)
         parts = each_MD.split(torch.bincount(flat, minlength=len(self.gate_proj)).tolist())
         outs_MD = torch.cat([self._expert(expert, part) for expert, part in enumerate(parts)])

@@ -76,7 +76,7 @@ class Network(nn.Module):
     def hidden(self, ids_BT: Tensor) -> Tensor:
         """What the head reads, [B, T, D]."""
         x = self.model.embed_tokens(ids_BT)
-        turned = turns(self.config, ids_BT.shape[1])
+        turned = turns(self.config, ids_BT.shape[1], x.device)
         for layer in self.model.layers[:-1]:
             x = layer(x, turned)
         return self.model.norm(x)
@@ -84,7 +84,7 @@ class Network(nn.Module):
     def ahead(self, ids_BT: Tensor, hidden_BTD: Tensor, kept: Tensor) -> Tensor:
         """What the head reads of the token after the next, [N, D], where `kept` [B, T - 1] says so."""
         embedded = self.model.embed_tokens(ids_BT[:, 1:])
-        turned = turns(self.config, embedded.shape[1])
+        turned = turns(self.config, embedded.shape[1], embedded.device)
         return self.model.layers[-1].ahead(embedded, hidden_BTD[:, :-1], turned, kept)
 
     def logits(self, read: Tensor) -> Tensor:
