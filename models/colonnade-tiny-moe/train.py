@@ -1,4 +1,4 @@
-"""Train from nothing: python models/colonnade-tiny-moe/train.py --threads 1 --minutes 66 --out FOLDER"""
+"""Train from nothing: python models/colonnade-tiny-moe/train.py --threads 1 --minutes 32 --out FOLDER"""
 
 import sys
 from pathlib import Path
