@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from math import e
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from colonnade.gateway.ask import NOTHING, Ask
 from colonnade.gateway.policies import POLICIES
-from colonnade.gateway.policies.cost import LEAST, SPAN, Cost, cost
+from colonnade.gateway.policies.cost import EVEN, LEAST, REUSE, SPAN, Cost, cost
 from colonnade.gateway.policies.round_robin import RoundRobin
 from colonnade.gateway.policies.session import Session
 from colonnade.gateway.rates import LONGEST, PREFILL, STEP, Rates
-from colonnade.gateway.routing import Table
+from colonnade.gateway.routing import RECENT, Table
 from colonnade.gateway.target import Target
 from colonnade.wire.errors import BadSetting
 from colonnade.wire.messages import Load, Marked
@@ -51,17 +53,19 @@ def test_cost_takes_one_of_the_near_cheapest(states: list[tuple[int, int, int]],
 def test_each_part_of_the_cost_counts() -> None:
     ask = Ask(tokens=4000.0, answer=100.0)
     (target,) = targets(1)
-    assert cost(ask, target) == pytest.approx(4000 / PREFILL)
+    assert cost(ask, target) == pytest.approx(REUSE * 4000 / PREFILL)
     ask.cached = {"e0": 3000.0}
-    assert cost(ask, target) == pytest.approx(1000 / PREFILL)
+    own = REUSE * 1000
+    assert cost(ask, target) == pytest.approx(own / PREFILL)
     target.backlog = 500.0
     target.load = Load(prefill=400)
-    assert cost(ask, target) == pytest.approx(1500 / PREFILL), "the larger of what we sent and of what it says"
+    assert cost(ask, target) == pytest.approx((own + 500) / PREFILL), "the larger of what we sent and of what it says"
     target.load = Load(prefill=700, running=10)
+    target.recent = 100.0
     target.rates.round_trip, target.rates.price = 0.07, 0.5
     slower = 100 * target.rates.slope * 10
     assert slower > 0
-    assert cost(ask, target) == pytest.approx(1700 / PREFILL + slower + 0.57)
+    assert cost(ask, target) == pytest.approx((own + 700 + EVEN * 100) / PREFILL + slower + 0.57)
 
 
 def test_near_equals_share_by_chance() -> None:
@@ -108,6 +112,9 @@ def test_a_table_sends_a_conversation_where_it_is_held() -> None:
     like = Ask(other.links)
     table.choose("m", 0.0, ask=like)
     assert like.cached[first.route.epoch] == pytest.approx(like.tokens), "where its like is on its way"
+    assert first.recent == paid.tokens
+    table.charge(table.targets["e1"], Ask(), RECENT)
+    assert first.recent == pytest.approx(paid.tokens / e)
     table.settle(paid)
     assert first.backlog == 0
     table.answered(first, 10.0)

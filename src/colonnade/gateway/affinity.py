@@ -81,20 +81,20 @@ class Index:
 
     # --- what routing asks
 
-    def cached(self, links: Sequence[Link], epochs: Sequence[str]) -> dict[str, float]:
-        """Of a request's tokens, how many each of these replicas holds or will; the longest link counts."""
+    def cached(self, links: Sequence[Link], epochs: Sequence[str], *, coming: bool = True) -> dict[str, float]:
+        """Of a request's tokens, how many each of these replicas holds or (`coming`) will; the longest link counts."""
         found: dict[str, float] = {}
         learned = False
         for link in reversed(links):
-            held, coming = self._held.get(link.digest), self._coming.get(link.digest)
+            held, sent = self._held.get(link.digest), self._coming.get(link.digest)
             if held:
                 if not learned:
                     learned = True
                     self._learn(max(held.values()), link.size)
                 for epoch, length in held.items():
                     found.setdefault(epoch, length)
-            if coming:
-                for epoch in coming:
+            if sent and coming:
+                for epoch in sent:
                     found.setdefault(epoch, link.size * self.tokens_per_byte)
             if len(found) >= len(epochs) and all(epoch in found for epoch in epochs):
                 break

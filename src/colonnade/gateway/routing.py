@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from math import exp
 
 from colonnade.gateway.affinity import Index
 from colonnade.gateway.ask import NOTHING, Ask
@@ -38,6 +39,7 @@ class Table:
         """Deployed, and without a replica until a request comes."""
         self._turn = 0
         self._answer = ANSWER
+        self._faded_at = 0.0
 
     def update(self, routes: Routes) -> tuple[list[Target], list[Target]]:
         """Take over what is routed now; what is known of lives that go on is kept. Returns those that came, those that
@@ -167,10 +169,19 @@ class Table:
     def charge(self, target: Target, ask: Ask, now: float) -> Charge:
         """The request goes there now; `settle` the charge when its answer begins, or when it comes to nothing."""
         tokens = ask.uncached(target.route.epoch)
+        self._fade(now)
+        target.recent += tokens
         ahead = max(target.backlog, target.load.prefill)
         target.backlog += tokens
         self.index.coming(target.route.epoch, ask.links, 1)
         return Charge(target, ask.links, tokens, ahead + tokens, now)
+
+    def _fade(self, now: float) -> None:
+        """All at once, so that they stay comparable at any time."""
+        share = exp((self._faded_at - now) / RECENT)
+        self._faded_at = now
+        for target in self.targets.values():
+            target.recent *= share
 
     def settle(self, charge: Charge) -> None:
         target = charge.target
@@ -201,6 +212,8 @@ class Table:
         target.probing = False
 
 
+RECENT = 30.0
+"""Seconds in which what was sent fades to a third."""
 ANSWER, LONGEST_ANSWER = 100.0, 4096.0
 """Steps of an answer: before any was seen, and what a longer one counts as."""
 

@@ -27,6 +27,8 @@ class Target:
 
     pulse: Pulse = field(default_factory=Pulse)
     backlog: float = 0.0
+    recent: float = 0.0
+    """What `backlog` got of late, fading: it fills the cache there, and what fills evicts."""
     rates: Rates = field(default_factory=Rates)
 
     def stalled(self, now: float) -> bool:
