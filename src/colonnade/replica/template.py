@@ -72,7 +72,7 @@ class ChatTemplate:
         *,
         answer: bool = True,
     ) -> str:
-        """The prompt, with `answer` ready for the assistant's; `thinks`, where it is said, as Qwen's templates are told it.
+        """The prompt, with `answer` ready for the assistant's; `thinks`, where it is said, as Qwen has it.
 
         Raises InvalidRequest with the template's own reason."""
         more = {} if thinks is None else {"enable_thinking": thinks}

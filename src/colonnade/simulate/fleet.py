@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from colonnade.gateway.ask import Ask
+from colonnade.gateway.fairness import FairQueue, Refusal, Waiting
 from colonnade.gateway.policies import POLICIES, Policy
 from colonnade.gateway.routing import Table
 from colonnade.gateway.view import View
@@ -37,8 +38,18 @@ class Fleet:
     """`count` replicas behind one gateway."""
 
     def __init__(
-        self, rule: str, count: int, cache_tokens: int, speed: Speed, seed: int = 0, policy: Policy | None = None
+        self,
+        rule: str,
+        count: int,
+        cache_tokens: int,
+        speed: Speed,
+        seed: int = 0,
+        *,
+        policy: Policy | None = None,
+        queue: FairQueue | None = None,
+        slots: int = 4,
     ) -> None:
+        """With a `queue`, requests wait at the gateway until a replica has fewer than `slots` of them."""
         self.clock = Clock()
         self.table = Table()
         self._decode: dict[str, int] = {}
@@ -52,6 +63,9 @@ class Fleet:
         self._numbers = {epoch: number for number, epoch in enumerate(self.replicas)}
         self._chance = random.Random(seed)
         self.served: list[Served] = []
+        self.refused: list[Arrival] = []
+        self._queue, self._room = queue, slots * count
+        self._waiting: dict[Waiting, Arrival] = {}
 
     def _policy(self, rule: str) -> Policy:
         match rule:
@@ -69,9 +83,35 @@ class Fleet:
     def run(self, arrivals: Sequence[Arrival]) -> list[Served]:
         """In the order in which answers began."""
         for arrival in arrivals:
-            self.clock.at(arrival.at, partial(self.send, arrival))
+            self.clock.at(arrival.at, partial(self.arrive, arrival))
         self.clock.run()
         return self.served
+
+    def arrive(self, arrival: Arrival) -> None:
+        if self._queue is None:
+            self.send(arrival)
+            return
+        item = Waiting(arrival.tenant, arrival.prompt + arrival.output, arrival.prompt * 4, arrival.priority)
+        self._waiting[item] = arrival
+        self._refuse(self._queue.offer(item, self.clock.now))
+        self._pump(self._queue)
+
+    def _pump(self, queue: FairQueue) -> None:
+        """Send as many as there is room for."""
+        while self._room:
+            item, late = queue.next(self.clock.now)
+            self._refuse(late)
+            if item is None:
+                return
+            self._room -= 1
+            self.send(self._waiting.pop(item), partial(self._left, queue))
+
+    def _left(self, queue: FairQueue) -> None:
+        self._room += 1
+        self._pump(queue)
+
+    def _refuse(self, refusals: Sequence[Refusal]) -> None:
+        self.refused += [self._waiting.pop(item) for item, _ in refusals]
 
     def send(self, arrival: Arrival, ended: Callable[[], None] = lambda: None) -> None:
         """To a replica, now."""
