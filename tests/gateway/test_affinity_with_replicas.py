@@ -38,7 +38,8 @@ class Fleet:
         )
         self.processes.append(process)
         assert process.stdout is not None
-        said = msgspec.json.decode(await process.stdout.readline())
+        async with asyncio.timeout(60):
+            said = msgspec.json.decode(await process.stdout.readline())
         return Route(name, epoch, said["url"], MODEL, said["events"])
 
     async def end(self, index: int) -> None:
@@ -58,7 +59,8 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
 async def talk(house: House, gateway: Gateway, messages: list[dict[str, str]]) -> Any:
     """One turn: the answer joins the messages. Usage with it."""
     body = {"model": MODEL, "messages": messages, "max_tokens": 8, "temperature": 0}
-    reply = await house.ask(gateway, body=body)
+    async with asyncio.timeout(60):
+        reply = await house.ask(gateway, body=body)
     assert reply.status == 200, reply.body
     answer = reply.json()
     messages.append({"role": "assistant", "content": answer["choices"][0]["message"]["content"]})

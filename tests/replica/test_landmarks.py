@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colonnade.engine.radix import prefix_digest, prefix_digests
-from colonnade.replica.landmarks import KNOWN, LEAST, Landmarks, Mark, Prompt, chat_reach, common, said_by, text_reach
+from colonnade.replica.landmarks import KNOWN, LEAST, Landmarks, Mark, Prompt, chat_reach, counts, said_by, text_reach
 from colonnade.replica.marks import EXPECTED, Marks
 from colonnade.replica.model import ServedModel
+from colonnade.replica.template_process import common
 from colonnade.wire.messages import Marked, Removed, Stored, Unmarked
-from colonnade.wire.prefix import read
+from colonnade.wire.prefix import Link, read
 
 MODEL = ServedModel.open("colonnade-tiny")
 Messages = list[dict[str, Any]]
@@ -30,14 +31,15 @@ def conversation(said: list[str]) -> Messages:
 
 
 def prompt_of(messages: Messages, body: bytes) -> Prompt:
-    template = MODEL.chat_template()
+    template = MODEL.template
+    assert template is not None
     text = template.render(messages, None, 0)
     encoding = MODEL.vocabulary.encoding(text, special=False)
 
-    def render(count: int) -> str:
-        return template.render(messages[:count], None, 0, answer=False) if count else ""
-
-    reach = chat_reach(text, read(body, "t").parts, [each["content"] for each in messages], render)
+    links, contents = read(body, "t"), [each["content"] for each in messages]
+    wanted = counts(links.links)
+    ends = {n: common(text, template.render(messages[:n], None, 0, answer=False)) for n in wanted}
+    reach = chat_reach(text, links.parts, contents, ends)
     return Prompt(encoding.ids, lambda: encoding.offsets, MODEL.vocabulary.begins, reach)
 
 
@@ -89,6 +91,22 @@ def test_what_was_learned_is_kept_until_it_is_wrong() -> None:
     assert known.find("t", asked, other) == [moved]
     short = Prompt(tokens[:LEAST], list, MODEL.vocabulary.begins, lambda link: 0)
     assert known.find("t", asked, short) == []
+
+
+def test_what_must_be_rendered() -> None:
+    said = ["You are a clerk of the town hall. Be kind to the people who ask. " * 40, "Good day, how can I help you?"]
+    messages, known = conversation([*said, "Book a table for two on Tuesday at nine."]), Landmarks()
+    body = msgspec.json.encode({"model": "m", "messages": messages})
+    asked, prompt = read(body, "t"), prompt_of(messages, body)
+    assert counts(known.fresh(asked.links)) == [1, 2, 3]
+    marks = known.find("t", asked.links[:-1], prompt)
+    assert counts(known.fresh(asked.links)) == [3], "the others are known"
+    unrendered = prompt._replace(reach=chat_reach("", asked.parts, [""] * 3, {}))
+    assert known.find("t", asked.links, unrendered) == marks, "no mark where there is no rendering"
+    assert known.find("t", asked.links, unrendered._replace(tokens=[0, *prompt.tokens])) == []
+    assert counts(known.fresh(asked.links)) == [1, 2, 3], "what no longer agrees is fresh again"
+    inside = chat_reach("abc", [b"", b'{"content":"abc"}'], ["", "abc"], {})
+    assert inside(Link(b"", 0, 1, 14)) == 0, "inside a message whose beginning is not known"
 
 
 def test_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import random
 
-from colonnade.gateway.fairness import FairQueue
+from colonnade.gateway.fairness import FairQueue, Refusal, Waiting
 from colonnade.simulate.arrival import Arrival
 from colonnade.simulate.fleet import Fleet, Served
 from colonnade.simulate.replica import Speed
 from colonnade.simulate.report import rank
 
 SECONDS = 60
-ROUND = 1.0
-"""Seconds: what fills a replica's four slots is not taken back; with the longest prompts it is less than this."""
+LONGEST = 1510
+"""Tokens of a request at most."""
 CAPACITY = 6.5
 """Requests a second of one replica: 1,000 tokens of prompt in 0.145 s, some of them longer."""
 
@@ -25,8 +25,31 @@ def load(seed: int, rate: float, tenant: str, priority: int = 0) -> list[Arrival
     return made
 
 
-def run(arrivals: list[Arrival], most: int = 4096) -> Fleet:
-    fleet = Fleet("cost", 2, 100_000, Speed(), queue=FairQueue(most))
+class Watched(FairQueue):
+    """Knows who went while each waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.went: list[Waiting] = []
+        self.came: dict[Waiting, int] = {}
+
+    def offer(self, item: Waiting, now: float) -> list[Refusal]:
+        self.came[item] = len(self.went)
+        return super().offer(item, now)
+
+    def next(self, now: float) -> tuple[Waiting | None, list[Refusal]]:
+        item, late = super().next(now)
+        self.went += [item] if item else []
+        return item, late
+
+    def tokens(self, until: int, tenant: str) -> float:
+        """Of this tenant, that went while the one that went as number `until` waited, itself among them."""
+        went = self.went[self.came[self.went[until]] : until + 1]
+        return sum(item.tokens for item in went if item.tenant == tenant)
+
+
+def run(arrivals: list[Arrival], most: int = 4096, queue: FairQueue | None = None) -> Fleet:
+    fleet = Fleet("cost", 2, 100_000, Speed(), queue=FairQueue(most) if queue is None else queue)
     fleet.run(sorted(arrivals, key=lambda arrival: arrival.at))
     return fleet
 
@@ -36,13 +59,14 @@ def p95(served: list[Served], tenant: str) -> float:
 
 
 def test_one_tenant_at_ten_times_its_share() -> None:
-    share = 2 * CAPACITY / 5
+    """What the queue promises is service, not time: others still wait for the slots of work under way (see LOG.md)."""
+    share, queue = 2 * CAPACITY / 5, Watched()
     others = [arrival for tenant in "abcd" for arrival in load(1, share / 2, tenant)]
-    fair = run(others + load(1, share, "greedy")).served
-    greedy = run(others + load(1, 10 * share, "greedy")).served
-    before, after = (max(p95(served, tenant) for tenant in "abcd") for served in (fair, greedy))
-    assert after <= before + ROUND, "no longer than what was under way when it came"
-    assert p95(greedy, "greedy") > 10 * after, "it is the one that waits"
+    served = run(others + load(1, 10 * share, "greedy"), queue=queue).served
+    for number, item in enumerate(queue.went):
+        theirs = queue.tokens(number, "greedy")
+        assert item.tenant == "greedy" or theirs <= queue.tokens(number, item.tenant) + 2 * LONGEST
+    assert p95(served, "greedy") > 10 * max(p95(served, tenant) for tenant in "abcd"), "it is the one that waits"
 
 
 def test_overload_at_three_times_capacity() -> None:

@@ -34,7 +34,7 @@ class Gone(Exception):
 class Face:
     """An ASGI application. `said` is what `GET /` answers."""
 
-    def __init__(self, client: Client, said: dict[str, Any]) -> None:
+    def __init__(self, client: Client, said: Callable[[], dict[str, Any]]) -> None:
         self._client = client
         self._said = said
 
@@ -44,7 +44,7 @@ class Face:
         reply = _Reply(send, root)
         try:
             if not self._wants_call(scope["path"], scope["method"]):
-                await reply.whole(200, self._said)
+                await reply.whole(200, self._said())
                 return
             body = await _body(receive)
             root.trace = query.get("trace", ["0"])[-1] == "1"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
+import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from typing import Any
 
@@ -28,6 +31,7 @@ class Host:
         self.name = name
         self.contract = contract
         self._method = getattr(step, METHOD)
+        self._threads = None if contract.signature.waits else ThreadPoolExecutor(options.concurrency, name)
         self.slots = Slots(name, options.concurrency, options.queue)
 
     async def answer(self, order: Order, parts: Parts, receive: Receive, send: Send) -> tuple[Parts, Closing]:
@@ -83,7 +87,9 @@ class Host:
             return ()
         if signature.waits:
             return self.contract.encode_answer(await self._method(**arguments))
-        return self.contract.encode_answer(await asyncio.to_thread(self._method, **arguments))
+        call = functools.partial(contextvars.copy_context().run, self._method, **arguments)
+        loop = asyncio.get_running_loop()
+        return self.contract.encode_answer(await loop.run_in_executor(self._threads, call))
 
     async def _items(self, receive: Receive) -> AsyncIterator[Any]:
         while (parts := await receive()) is not None:

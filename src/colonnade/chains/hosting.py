@@ -39,6 +39,17 @@ class HostPeer(Peer):
         self._peers.add(self)
         self.write(self.session.greet(self._hello))
 
+    def pause_writing(self) -> None:
+        """A caller that does not read its answers is not listened to either, so that they cannot pile up."""
+        super().pause_writing()
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._transport is not None and not self.lost:
+            self._transport.resume_reading()
+
     def on_event(self, event: Event) -> None:
         match event:
             case Opened():

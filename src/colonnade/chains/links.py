@@ -14,6 +14,9 @@ from colonnade.chains.reports import report_of
 from colonnade.chains.session import Came, Ended, Event, Granted, Greeted
 from colonnade.wire.errors import Conflict, ReplicaLost
 
+DIAL_S = 10.0
+"""Seconds that a step has to greet whoever dialled it."""
+
 
 class Unreachable(ReplicaLost):
     """Nothing was sent: the call was not carried out."""
@@ -172,6 +175,7 @@ class WireLink:
         """One dial for all who wait; none of them cancels it for the others."""
         if self._dialling is None:
             self._dialling = asyncio.create_task(self._dial(), name=f"dial {self._name}")
+            self._dialling.add_done_callback(_seen)
         dialling = self._dialling
         try:
             return await asyncio.shield(dialling)
@@ -190,9 +194,11 @@ class WireLink:
         except OSError as error:
             raise Unreachable(f"step {self._name} cannot be reached at {address}: {error.strerror or error}") from error
         try:
-            self._accept(await peer.greeted)
+            self._accept(await asyncio.wait_for(peer.greeted, DIAL_S))
         except BaseException as error:
             peer.abort()
+            if isinstance(error, TimeoutError):
+                raise Unreachable(f"step {self._name} at {address} did not greet in {DIAL_S:g} s") from error
             if isinstance(error, ReplicaLost):
                 raise Unreachable(f"step {self._name} at {address}: {error.message}", code=error.reason) from error
             raise
@@ -213,3 +219,9 @@ class WireLink:
                 hint="the class that stands for it must have the same run_remote",
                 code="other_signature",
             )
+
+
+def _seen(dialling: asyncio.Task[CallerPeer]) -> None:
+    """Whoever waited for it may be gone."""
+    if not dialling.cancelled():
+        dialling.exception()

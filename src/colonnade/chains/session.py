@@ -16,6 +16,8 @@ from colonnade.chains import notes
 from colonnade.chains.frames import Buffer, Frame, Kind, Parts, encode, garbled
 from colonnade.chains.notes import PROTOCOL, WINDOW, Closing, Hello, Order
 
+LONGEST = 1e9
+"""Seconds."""
 OVERHEAD = 64
 """Bytes that an item weighs beside its own."""
 
@@ -186,6 +188,8 @@ class Session:
         if self._caller or frame.stream <= self._last:
             raise garbled("a call that may not be opened")
         order = notes.order(frame.meta)
+        if not 0 <= order.budget < LONGEST:
+            raise garbled(f"a call with a budget of {order.budget} seconds")
         self._last = frame.stream
         self._calls[frame.stream] = _Call(theirs_open=order.feeds)
         return Opened(frame.stream, order, frame.parts)

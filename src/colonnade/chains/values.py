@@ -118,7 +118,8 @@ def _inward(kind: Any, value: Any) -> Any:
     if is_model(kind):
         return kind.model_validate(value)
     if kind is complex:
-        return complex(*value)
+        real, imaginary = value
+        return complex(real, imaginary)
     if is_array(kind):
         return _checked(np.asarray(value), dtype_of(kind), isinstance(value, np.ndarray))
     raise TypeError(f"a {kind} cannot be read")

@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from colonnade.chains.notes import Span
 
 WIDTH = 40
+SHORTEST = 1e-9
+"""Seconds that the whole bar stands for at least."""
 
 
 def waterfall(root: Span) -> str:
     """Times in milliseconds from the start of the root; `.` is waiting for a slot, `#` is running."""
     rows = list(_rows(root, 0.0, 0))
-    total = max([root.seconds, *(start + span.seconds for start, _, span in rows)]) or 1e-9
+    total = max([SHORTEST, *(start + span.seconds for start, _, span in rows)])
     names = [f"{'  ' * depth}{span.step}" for _, depth, span in rows]
     wide = max(map(len, names))
     lines = (_line(name, wide, start, span, total) for name, (start, _, span) in zip(names, rows, strict=True))

@@ -41,7 +41,7 @@ class StepChild:
     def __init__(self, place: Place, log: Path, talk: Callable[[str], None]) -> None:
         self.place = place
         self.child = self._new(place, log)
-        self._log = log
+        self.log = log
         self._talk = talk
         self._restarts = Restarts(first=0.2, limit=5.0, reset=30.0)
 
@@ -63,7 +63,7 @@ class StepChild:
             self._talk(f"step {self.place.step} ended: {how}; started again in {delay:.1f} s")
             await asyncio.sleep(delay)
             began = time.monotonic()
-            self.child = self._new(self.place, self._log)
+            self.child = self._new(self.place, self.log)
             await self.child.start()
 
     def _new(self, place: Place, log: Path) -> Child:
@@ -121,18 +121,24 @@ class Chaining:
     async def _processes(self) -> AsyncIterator[tuple[Client, str]]:
         folder = Path(tempfile.mkdtemp(prefix=FOLDER))
         keeping: list[asyncio.Task[None]] = []
+        stopped = False
         try:
             address = await self._start(folder)
             keeping = [asyncio.create_task(each.keep()) for each in self._children.values()]
             link = WireLink(self._chain.entry.name, parse_address(address), self._chain.digest)
             yield self._client(link), address
             await link.close()
+        except asyncio.CancelledError:
+            stopped = True
+            raise
         finally:
             for task in keeping:
                 task.cancel()
             await asyncio.gather(*keeping, return_exceptions=True)
             await asyncio.gather(*(each.child.stop(PATIENCE_S) for each in self._children.values()))
             shutil.rmtree(folder)
+            for each in self._children.values() if stopped else ():
+                each.log.unlink(missing_ok=True)
 
     async def _start(self, folder: Path) -> str:
         """The entry's address. Over TCP a step is told the ports of others, so they come first."""
@@ -164,7 +170,7 @@ class Chaining:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", self._port))
         config = uvicorn.Config(
-            Face(client, self._said(address)),
+            Face(client, lambda: self._said(address)),
             http="httptools",
             ws="none",
             lifespan="off",

@@ -18,12 +18,13 @@ from colonnade.engine import sampler
 from colonnade.engine.constraint import Constraints, GrammarFailed
 from colonnade.engine.fingerprint import fingerprint
 from colonnade.engine.folder import ModelFolder
+from colonnade.engine.footprint import Footprint
 from colonnade.engine.grammar import Compiler
 from colonnade.engine.integers import LABEL
 from colonnade.engine.kernels.choice import choose_kernels
 from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Ops, Program, Repacks, Value
 from colonnade.engine.loader import Weights, open_weights
-from colonnade.engine.memory import CacheSettings, cache_size, free_memory
+from colonnade.engine.memory import CacheSettings, cache_size
 from colonnade.engine.models.decoder import Decoder
 from colonnade.engine.models.registry import model_class
 from colonnade.engine.repacked import Repacked
@@ -192,10 +193,13 @@ def load_worker(
     weights = open_weights(folder.weight_files, model.expected(), model.ignored, model.optional(), model.quantised)
     quantisation = _quantisation(kernels, weights)
     files = (folder.path / "config.json", *folder.weight_files)
+    native, rounded = isinstance(kernels, Repacks), {"quantize": kernels.quantize, "kv_dtype": settings.kv_dtype}
+    footprint = Footprint.of(model, weights.kinds, native=native, **rounded)
+    footprint.check_weights(kernels.free(), _device(kernels))
     forward = _bind(model, weights, kernels, files, cache)
     clock.enter("cache")
-    token_bytes = replace(model.geometry(1, 1), kv_dtype=settings.kv_dtype).token_bytes
-    pages, context = cache_size(settings, token_bytes, folder.max_context, free_memory())
+    token_bytes = footprint.token
+    pages, context = cache_size(settings, token_bytes, folder.max_context, kernels.free())
     program = kernels.program(forward, replace(model.geometry(pages, context), kv_dtype=settings.kv_dtype))
     constraints = Constraints(lambda: _compiler(folder, model.vocab_size), settings.max_running, model.vocab_size)
     by_chance = settings.draft_rule == "probability"

@@ -11,6 +11,7 @@ from colonnade.replica.face import Face
 from colonnade.replica.identity import Identity
 from colonnade.replica.native import ROUTES as NATIVE
 from colonnade.replica.native import Native
+from colonnade.replica.openapi import document
 from colonnade.wire.errors import NotFound
 
 ROUTES: tuple[tuple[str, str, str], ...] = (
@@ -25,6 +26,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/health", "Progress: 503 when work is in flight and the engine makes no steps."),
     ("GET", "/metrics", "Prometheus metrics."),
     ("GET", "/snapshot", "The whole of what the pushed events add up to, at a sequence number."),
+    ("GET", "/openapi.json", "This list, as OpenAPI has it."),
     *NATIVE,
 )
 
@@ -46,6 +48,7 @@ class App:
             "/live": lambda: (200, {"live": True, "epoch": face.epoch}),
             "/ready": self._ready,
             "/health": self._health,
+            "/openapi.json": lambda: (200, document(ROUTES)),
             "/snapshot": lambda: (200, face.snapshot()),
             **native.pages,
         }

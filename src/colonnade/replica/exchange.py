@@ -36,7 +36,7 @@ JSON = (b"content-type", b"application/json")
 Action = Callable[[bytes, Identity], Awaitable[tuple[Any, list[str]]]]
 """From a body to what is said as JSON, and warnings."""
 
-_READERS: dict[str, tuple[Callable[[Intake, bytes, Identity], Awaitable[Taken]], str]] = {
+READERS: dict[str, tuple[Callable[[Intake, bytes, Identity], Awaitable[Taken]], str]] = {
     "/v1/chat/completions": (Intake.chat, "chat"),
     "/v1/completions": (Intake.completion, "completions"),
     "/v1/messages": (Intake.message, "messages"),
@@ -139,7 +139,7 @@ class Exchange:
 
     async def _begin(self, body: bytes, identity: Identity, replay: Replay | None) -> Generation:
         intake = self._face.open_for_work()
-        read, endpoint = _READERS[self._path]
+        read, endpoint = READERS[self._path]
         try:
             taken = await read(intake, body, identity)
         except ColonnadeError as error:

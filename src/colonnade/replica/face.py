@@ -31,6 +31,7 @@ from colonnade.replica.progress import Progress
 from colonnade.replica.publisher import Publisher
 from colonnade.replica.spool import Spool
 from colonnade.replica.streams import Streams
+from colonnade.replica.templates import Templates
 from colonnade.replica.timing import Timing
 from colonnade.replica.writer import StreamWriter, WholeWriter
 from colonnade.wire.errors import Conflict, Overloaded
@@ -45,8 +46,9 @@ LAST_WORDS = 2.0
 class Face:
     """Lives on one event loop. `gone` resolves to why the process must end: "" when it was asked to."""
 
-    def __init__(self, model: ServedModel, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
-        self.model = model
+    def __init__(self, model: ServedModel | None, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
+        """`model` None: it is still to come, with `adopt`."""
+        self._model = model
         self.epoch = epoch
         self.http = http
         self.settings = settings
@@ -60,7 +62,8 @@ class Face:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher = Publisher(self._context, epoch)
         self._backend = Backend(self._context, self)
-        self._grammars = Grammars(_checker_argv(model, settings), settings.grammar_timeout)
+        self._grammars = Grammars(_checker_argv(model, settings) if model else [], settings.grammar_timeout)
+        self._templates = Templates(_template_argv(model, settings) if model else [], settings.template_timeout)
         self._serials = itertools.count(1)
         self._generations: set[Generation] = set()
         self._waiting = 0
@@ -68,14 +71,41 @@ class Face:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._ending: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
+
+    @property
+    def model(self) -> ServedModel:
+        """Raises Overloaded while it is still being fetched."""
+        if self._model is None:
+            raise Overloaded(
+                self.phase.reason or "starting", code="not_ready", hint="`colonnade ps` shows how far it is"
+            )
+        return self._model
+
+    def fetching(self, text: str) -> None:
+        """How far the model's files are."""
+        if self.phase.name == "starting":
+            self._turn(Phase("starting", text))
+
+    def adopt(self, model: ServedModel) -> None:
+        self._model = model
+        self._grammars = Grammars(_checker_argv(model, self.settings), self.settings.grammar_timeout)
+        self._templates = Templates(_template_argv(model, self.settings), self.settings.template_timeout)
+        self.fetching("")
 
     async def start(self, argv: EngineArgv) -> None:
         await self._backend.start(argv)
+        if self.model.template is not None:
+            self._warming = asyncio.create_task(self._templates.start())
 
     async def stop(self) -> None:
         """After `gone`: end the engine, close the sockets."""
         await self._backend.stop()
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         await self._grammars.stop()
+        await self._templates.stop()
         self._publisher.close()
         self._context.term()
 
@@ -83,10 +113,13 @@ class Face:
 
     def loaded(self, loaded: Loaded) -> None:
         self.loaded_facts = loaded
+        self.metrics.describe(loaded.facts)
         folder = self.model.folder
         longest = min(loaded.max_context, folder.max_context)
         bounds = Bounds(longest, folder.vocab_size, folder.eos_token_ids, self.model.defaults)
-        self._intake = Intake(self.model, bounds, loaded.fingerprint, self._grammars, strict=self.settings.strict)
+        self._intake = Intake(
+            self.model, bounds, loaded.fingerprint, self._grammars, self._templates, strict=self.settings.strict
+        )
         if self.phase.name == "starting":
             self._turn(Phase("ready"))
 
@@ -271,3 +304,8 @@ def _checker_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
         *(f"--vocab-size={folder.vocab_size}", f"--end-tokens={','.join(map(str, folder.eos_token_ids))}"),
         f"--memory={settings.grammar_memory}",
     ]
+
+
+def _template_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
+    module = "colonnade.replica.template_process"
+    return [sys.executable, "-m", module, f"--model={model.folder.path}", f"--memory={settings.template_memory}"]

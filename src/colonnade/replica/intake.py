@@ -23,6 +23,7 @@ from colonnade.replica.order import Bounds, Order, answer_length, sampling
 from colonnade.replica.requests import ChatRequest, CommonRequest, CompletionRequest, check_unknown, read, warnings
 from colonnade.replica.shape import Label, Shape
 from colonnade.replica.speech import Listening
+from colonnade.replica.templates import Templates, Text
 from colonnade.wire.errors import InvalidRequest
 from colonnade.wire.messages import Grammar
 
@@ -52,11 +53,19 @@ class Intake:
     """`fingerprint` stands in answers as `system_fingerprint`."""
 
     def __init__(
-        self, model: ServedModel, bounds: Bounds, fingerprint: str, grammars: Grammars, *, strict: bool
+        self,
+        model: ServedModel,
+        bounds: Bounds,
+        fingerprint: str,
+        grammars: Grammars,
+        templates: Templates,
+        *,
+        strict: bool,
     ) -> None:
         self.model = model
         self.bounds = bounds
         self._grammars = grammars
+        self._templates = templates
         self._marking = Marking(model)
         self.fingerprint = fingerprint
         self._strict = strict
@@ -102,19 +111,22 @@ class Intake:
         """`body`: where its messages are those of the request, for what the gateway knows of them."""
         self.model.check_name(request.model)
         grammar = await self._grammar(chat_form(request))
-        text, encoded = await self._prompt(request, identity)
+        text, encoded = await self._prompt(request, identity, self._marking.counts(body, identity) if body else ())
         marks = self._marking.chat(body, identity, request, text, encoded) if body else ()
         several = request.parallel_tool_calls is not False and not isinstance(request.tool_choice, dict)
-        listening = self.model.listening(text, several if offered_tools(request) else None, grammar)
+        listening = self.model.listening(text.text, several if offered_tools(request) else None, grammar)
         limit = request.max_completion_tokens or request.max_tokens
         logprobs = (request.top_logprobs or 0) if request.logprobs else None
         prompts = [encoded.tokens]
         return self._order(request, prompts, identity, (limit, None), "messages", logprobs, grammar, listening, marks)
 
-    async def _prompt(self, request: ChatRequest, identity: Identity) -> tuple[str, Encoded]:
+    async def _prompt(
+        self, request: ChatRequest, identity: Identity, counts: Sequence[int] = ()
+    ) -> tuple[Text, Encoded]:
         tools, thinks = offered_tools(request), request.enable_thinking
-        text = self.model.chat_template().render(conversation(request), tools, identity.created, thinks)
-        return text, await self._encode(text, special=False)
+        self.model.check_template()
+        text = await self._templates.render(conversation(request), tools, identity.created, thinks, counts)
+        return text, await self._encode(text.text, special=False)
 
     async def completion(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -57,6 +57,10 @@ class Landmarks:
     def __init__(self) -> None:
         self._known: OrderedDict[bytes, tuple[int, bytes]] = OrderedDict()
 
+    def fresh(self, links: Sequence[Link]) -> Sequence[Link]:
+        """Those that `find` would learn: `reach` is asked for them, and for others only where they have changed."""
+        return _chosen([link for link in links if link.digest not in self._known])
+
     def find(self, namespace: str, links: Sequence[Link], prompt: Prompt) -> list[Mark]:
         """Of one request, shortest first."""
         held = sorted((self._known[link.digest][0], link) for link in links if link.digest in self._known)
@@ -68,15 +72,17 @@ class Landmarks:
             if self._known[link.digest][1] == tokens
         ]
         agreed = {mark.link for mark in marks}
-        marks += self._learn(namespace, [link for link in links if link.digest not in agreed], prompt)
+        others = [link for link in links if link.digest not in agreed]
+        for link in others:  # one that no longer agrees is fresh again
+            self._known.pop(link.digest, None)
+        marks += self._learn(namespace, others, prompt)
         for mark in marks:
             self._remember(mark)
         marks.sort(key=lambda mark: mark.length)
         return marks if len(marks) <= FIRST + LAST else [*marks[:FIRST], *marks[-LAST:]]
 
     def _learn(self, namespace: str, links: list[Link], prompt: Prompt) -> list[Mark]:
-        """The last ones of all, whose prefixes are the longest, and the first."""
-        chosen = links if len(links) <= FRESH else [links[0], *links[1 - FRESH :]]
+        chosen = _chosen(links)
         if not chosen:
             return []
         spans = prompt.spans()
@@ -92,6 +98,11 @@ class Landmarks:
             self._known.popitem(last=False)
 
 
+def _chosen(links: Sequence[Link]) -> Sequence[Link]:
+    """The last ones of all, whose prefixes are the longest, and the first."""
+    return links if len(links) <= FRESH else [links[0], *links[1 - FRESH :]]
+
+
 def safe_length(prompt: Prompt, spans: Sequence[tuple[int, int]], reach: int) -> int:
     """Tokens that are the same in every prompt whose text begins with the first `reach` characters of this one: up to
     the last token that begins a word or is an added one, and whose beginning can be seen."""
@@ -104,25 +115,31 @@ def safe_length(prompt: Prompt, spans: Sequence[tuple[int, int]], reach: int) ->
     return 0
 
 
+def counts(links: Sequence[Link]) -> list[int]:
+    """Of how many messages the ends must be known for the reach of these links."""
+    return sorted({_ended(link) for link in links} - {0})
+
+
+def _ended(link: Link) -> int:
+    return link.message + (link.cut == WHOLE)
+
+
 def chat_reach(
     text: str,
     messages: Sequence[bytes],
     contents: Sequence[str],
-    render: Callable[[int], str],
+    ends: Mapping[int, int],
 ) -> Callable[[Link], int]:
-    """`contents`: what each message says; `render(n)`: the prompt of the first n messages alone, "" if it cannot be."""
-    ends: dict[int, int] = {0: 0}
-
-    def end(count: int) -> int:
-        if count not in ends:
-            ends[count] = common(text, render(count))
-        return ends[count]
+    """`contents`: what each message says; `ends[n]`: how far the text agrees with the prompt of the first n messages
+    alone. Where that is not known, a link reaches nowhere."""
 
     def reach(link: Link) -> int:
-        if link.cut == WHOLE:
-            return end(link.message + 1)
+        ended = _ended(link)
+        end = ends.get(ended, 0)
+        if link.cut == WHOLE or (ended and not end):
+            return end
         said = contents[link.message][: said_by(messages[link.message][: link.cut], contents[link.message])]
-        start = text.find(said, end(link.message)) if said else -1
+        start = text.find(said, end) if said else -1
         return start + len(said) if start >= 0 else 0
 
     return reach
@@ -155,12 +172,3 @@ def _characters(part: bytes, content: str) -> int:
             continue
         return len(said) if content.startswith(said) else 0
     return 0
-
-
-def common(left: str, right: str) -> int:
-    """How many leading characters two texts share."""
-    low, high = 0, min(len(left), len(right))
-    while low < high:  # compares whole slices: they run in C
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if left[low:middle] == right[low:middle] else (low, middle - 1)
-    return low

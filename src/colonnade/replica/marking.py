@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from colonnade.replica.chat import conversation, offered_tools
+from colonnade.replica.chat import text_of
 from colonnade.replica.identity import Identity
-from colonnade.replica.landmarks import Landmarks, Mark, Prompt, chat_reach, text_reach
+from colonnade.replica.landmarks import Landmarks, Mark, Prompt, chat_reach, counts, text_reach
 from colonnade.replica.model import ServedModel
 from colonnade.replica.requests import ChatRequest
+from colonnade.replica.templates import Text
 from colonnade.wire import prefix
-from colonnade.wire.errors import InvalidRequest
 from colonnade.wire.prefix import Link
 
 
@@ -29,28 +29,21 @@ class Marking:
         self._model = model
         self._landmarks = Landmarks()
 
-    def chat(
-        self, body: bytes, identity: Identity, request: ChatRequest, text: str, encoded: Encoded
-    ) -> Sequence[Mark]:
+    def counts(self, body: bytes, identity: Identity) -> list[int]:
+        """Of how many messages of a chat the ends are wanted."""
+        return counts(self._landmarks.fresh(prefix.links(body, identity.tenant)))
+
+    def chat(self, body: bytes, identity: Identity, request: ChatRequest, text: Text, encoded: Encoded) -> list[Mark]:
         asked = prefix.read(body, identity.tenant)
-        said, tools = conversation(request), offered_tools(request)
-        template, thinks = self._model.chat_template(), request.enable_thinking
+        contents = [text_of(message.content) for message in request.messages]
+        return self._find(identity, asked.links, encoded, chat_reach(text.text, asked.parts, contents, text.ends))
 
-        def render(count: int) -> str:
-            try:
-                return template.render(said[:count], tools, identity.created, thinks, answer=False)
-            except InvalidRequest:  # a template may want what is not there yet
-                return ""
-
-        reach = chat_reach(text, asked.parts, [each["content"] or "" for each in said], render)
-        return self._find(identity, asked.links, encoded, reach)
-
-    def text(self, body: bytes, identity: Identity, text: str, encoded: Encoded) -> Sequence[Mark]:
+    def text(self, body: bytes, identity: Identity, text: str, encoded: Encoded) -> list[Mark]:
         asked = prefix.read(body, identity.tenant)
         return self._find(identity, asked.links, encoded, text_reach(text, asked.parts[0]))
 
     def _find(
         self, identity: Identity, links: Sequence[Link], encoded: Encoded, reach: Callable[[Link], int]
-    ) -> Sequence[Mark]:
+    ) -> list[Mark]:
         prompt = Prompt(encoded.tokens, encoded.spans, self._model.vocabulary.begins, reach)
         return self._landmarks.find(identity.tenant, links, prompt)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from colonnade.wire.messages import Load
@@ -9,6 +11,7 @@ from colonnade.wire.messages import Load
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+COMPUTED = ("kernels", "quantisation", "weight_dtype", "kv_dtype")
 PHASES = ("starting", "ready", "draining", "failed")
 
 
@@ -34,6 +37,7 @@ class Metrics:
         self._steps = Counter(f"{prefix}_steps_total", "Engine steps.", registry=own)
         self._drafts = Counter(f"{prefix}_draft_tokens_total", "Tokens guessed.", ["kind"], registry=own)
         self._phase = Gauge(f"{prefix}_phase", "1 for the phase it is in.", ["phase"], registry=own)
+        self._model = Gauge(f"{prefix}_model", "1 for how the model is computed.", list(COMPUTED), registry=own)
         self._seen = Load()
         self.turn("starting")
 
@@ -48,6 +52,11 @@ class Metrics:
         self._drafts.labels("drafted").inc(max(0, load.drafted - self._seen.drafted))
         self._drafts.labels("accepted").inc(max(0, load.accepted - self._seen.accepted))
         self._seen = load
+
+    def describe(self, facts: Mapping[str, object]) -> None:
+        """Facts of an engine; a package has none of these."""
+        if all(name in facts for name in COMPUTED):
+            self._model.labels(*(str(facts[name]) for name in COMPUTED)).set(1)
 
     def turn(self, phase: str) -> None:
         for name in PHASES:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from colonnade.engine.call_grammar import Calls
+from colonnade.engine.described import check_described
 from colonnade.engine.folder import ModelFolder
 from colonnade.replica.families import FAMILIES, HERMES, Family, reasons, recognise
 from colonnade.replica.speech import Listening
@@ -42,6 +43,7 @@ class ServedModel:
     ) -> ServedModel:
         """Raises BadModel."""
         folder = ModelFolder.open(path_or_name)
+        check_described(folder)
         said = folder.chat_template or ""
         named = recognise(said, folder.architecture) if tool_parser == "auto" else tool_parser
         family = FAMILIES.get(named)
@@ -80,7 +82,7 @@ class ServedModel:
                 hint="GET /v1/models lists what is served",
             )
 
-    def chat_template(self) -> ChatTemplate:
+    def check_template(self) -> None:
         """Raises InvalidRequest for a model without one."""
         if self.template is None:
             raise InvalidRequest(
@@ -89,7 +91,6 @@ class ServedModel:
                 code="no_chat_template",
                 hint="use /v1/completions",
             )
-        return self.template
 
 
 def _defaults(generation: Mapping[str, Any]) -> dict[str, float]:

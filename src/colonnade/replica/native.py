@@ -24,7 +24,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
 )
 
 
-class _Abort(msgspec.Struct):
+class AbortRequest(msgspec.Struct):
     rid: str | None = None
     abort_all: bool = False
 
@@ -77,7 +77,7 @@ class Native:
 
     async def _abort(self, body: bytes, identity: Identity) -> tuple[Any, list[str]]:
         try:
-            asked = msgspec.json.decode(body, type=_Abort)
+            asked = msgspec.json.decode(body, type=AbortRequest)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidRequest(f"the body: {error}", hint='{"rid": …} or {"abort_all": true}') from error
         if not asked.rid and not asked.abort_all:

@@ -2,7 +2,7 @@
 
 The environment is the one of transformers (sandboxed, immutable, `tojson` without HTML escapes, `raise_exception`,
 `strftime_now`, `{% generation %}`), except that `strftime_now` tells the time at which the request was admitted:
-equal requests give equal prompts. `render` is the seam behind which a process that can be killed will stand.
+equal requests give equal prompts. `template_process` runs it where it can be killed.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is wanted. `generation` grows with each change of it."""
 
     name: str
-    model: str  # PATH_OR_NAME
+    model: str  # PATH_OR_NAME: a folder, a shipped name, or org/name@revision on a hub
     replicas: int = 1
     generation: int = 1
     settings: dict[str, str] = {}

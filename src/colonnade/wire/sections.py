@@ -79,6 +79,14 @@ class ReplicaSettings:
     grammar_memory: int = setting(
         4 << 30, units.BYTES, "Address space of the process that tries grammars; one that needs more is refused."
     )
+    template_timeout: float = setting(
+        2.0, units.DURATION, "A chat whose template takes longer to render is refused.", at_least=0.01
+    )
+    template_memory: int = setting(
+        1 << 30,
+        units.BYTES,
+        "Address space of the process that renders chat templates; a chat that needs more is refused.",
+    )
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def deploy(session: Session, source: str, settings: tuple[str, ...], **asked: An
 
 
 def _from_file(source: str) -> tuple[str, dict[str, Any]]:
-    from colonnade.cli.upping import name_of
+    from colonnade.cli.models import name_of
     from colonnade.fleet.manifest import read_manifest
 
     manifest = read_manifest(Path(source))
@@ -56,12 +56,10 @@ def _from_file(source: str) -> tuple[str, dict[str, Any]]:
 
 def _from_model(source: str) -> tuple[str, dict[str, Any]]:
     """A folder is named whole: replicas are started elsewhere."""
-    from colonnade.cli.upping import name_of
-    from colonnade.engine.folder import ModelFolder
+    from colonnade.cli.models import check_model, name_of, placed
 
-    folder = ModelFolder.open(source)
-    model = str(folder.path) if Path(source).is_dir() else source
-    return name_of(source), {"model": model}
+    check_model(source)
+    return name_of(source), {"model": placed(source)}
 
 
 def _flags(replicas: int | None, least: int | None, most: int | None, target: float | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,11 +12,10 @@ import numpy as np
 from colonnade.engine.blockwise import BLOCK, BlockFloats, widened
 from colonnade.engine.kernels import _native
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value, Weight
+from colonnade.engine.mapped import forget, pieces
+from colonnade.engine.memory import free_memory
 from colonnade.engine.repacked import Repacked
 from colonnade.engine.shortfloats import ShortFloats
-
-_ROWS = 1024
-"""Rows that are widened at a time, on their way to 8-bit integers."""
 
 
 class NativeKernels:
@@ -26,6 +25,7 @@ class NativeKernels:
     batch_invariant = True
     device = "cpu"
     choose = staticmethod(_native.choose)
+    free = staticmethod(free_memory)
 
     def __init__(self, threads: int | None = None, instructions: str = "", quantize: str = "none") -> None:
         self.quantize = quantize
@@ -74,15 +74,23 @@ def _fill(matrix: _native.Matrix, storage: str, parts_NK: Sequence[Weight]) -> N
     for part in parts_NK:
         if storage == "float8" and isinstance(part, BlockFloats):
             matrix.put_blocks(first, np.ascontiguousarray(part.codes), np.ascontiguousarray(part.scales))
+            forget(part.codes)
         elif storage == "bfloat16" and isinstance(part, ShortFloats):
-            matrix.put_briefs(first, np.ascontiguousarray(part.bits))
-        elif storage == "int8" and isinstance(part, ShortFloats):
-            for row in range(0, len(part), _ROWS):
-                matrix.put_rounded(first + row, part.rows(row, row + _ROWS).floats())
+            for row, bits in pieces(part.bits):
+                matrix.put_briefs(first + row, bits)
         else:
             put = matrix.put_rounded if storage == "int8" else matrix.put
-            put(first, np.ascontiguousarray(widened(part)))
+            for row, values in _widened(part):
+                put(first + row, values)
         first += len(part)
+
+
+def _widened(part: Weight) -> Iterator[tuple[int, Floats]]:
+    """(first row, rows) in float32, a few at a time."""
+    if isinstance(part, ShortFloats):
+        yield from ((row, ShortFloats(bits, part.brief).floats()) for row, bits in pieces(part.bits))
+    else:
+        yield from pieces(widened(part))
 
 
 def _cores() -> int:

@@ -195,6 +195,10 @@ class Kernels(Protocol):
     batch_invariant: bool
     """A token's logits have the same bits whatever else is in the step, however it is cut, on any thread count."""
 
+    def free(self) -> int:
+        """Bytes of the device's memory that this process may still take."""
+        ...
+
     def choose(
         self, logits_V: Floats, temperature: float, top_k: int, top_p: float, min_p: float, number: float
     ) -> int:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from colonnade.engine.blockwise import widened
 from colonnade.engine.integers import IntegerRows, product
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
+from colonnade.engine.memory import free_memory
 from colonnade.engine.sampler import choose
 
 Matrix = tuple[Tensor | IntegerRows, Tensor | None]
@@ -35,6 +36,9 @@ class TorchKernels:
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
+
+    def free(self) -> int:
+        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
 
     def matrix(
         self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None, *, exact: bool = False
