@@ -118,6 +118,7 @@ class Generation:
                 replay=self._past.replay(index) if self._past else [],
                 namespace=self.identity.tenant,
                 priority=self.order.priority,
+                marks=sorted({mark.length for mark in self.order.marks}),
             ),
             lambda report: self._report(index, report),
         )

@@ -60,6 +60,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     namespace: str = ""
     """Part of the cache key: tenant, salt, adapter. Prefixes are shared only within one."""
     priority: int = 0
+    marks: list[int] = []
+    """Lengths of prefixes of the prompt, ascending, that are to be told of by themselves (`Stored`, `Removed`)."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -107,6 +109,7 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     steps: int = 0  # must move while work is in flight: progress health
     drafted: int = 0  # tokens guessed and verified since the start
     accepted: int = 0  # of these: right, and part of an answer
+    prefill: int = 0  # prompt tokens still to compute of what runs
 
 
 class Stored(msgspec.Struct, frozen=True, tag="stored"):
@@ -169,6 +172,24 @@ class CacheChanged(msgspec.Struct, frozen=True, tag="cache"):
     changes: list[CacheChange]
 
 
+class Marked(msgspec.Struct, frozen=True, tag="marked"):
+    """The cache holds the tokens that the message prefix `mark` (`wire.prefix`) safely stands for: `length` of them."""
+
+    mark: bytes
+    length: int
+
+
+class Unmarked(msgspec.Struct, frozen=True, tag="unmarked"):
+    mark: bytes
+
+
+MarkChange = Marked | Unmarked
+
+
+class MarksChanged(msgspec.Struct, frozen=True, tag="marks"):
+    changes: list[MarkChange]
+
+
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
     """`starting`, `ready`, `draining`, `failed`."""
 
@@ -176,7 +197,7 @@ class Phase(msgspec.Struct, frozen=True, tag="phase"):
     reason: str = ""
 
 
-Published = LoadChanged | CacheChanged | Phase
+Published = LoadChanged | CacheChanged | MarksChanged | Phase
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -195,3 +216,4 @@ class Snapshot(msgspec.Struct, frozen=True):
     phase: str
     load: Load
     cache: list[Stored]
+    marks: list[Marked] = []
