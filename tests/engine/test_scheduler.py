@@ -3,13 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from colonnade.engine.config import EngineConfig
 from colonnade.engine.limits import Limits
 from colonnade.engine.oracle import OracleWorker, continuation
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.step import Drawn, Result, Step
-from colonnade.wire.messages import Delta, Load, Refused, Sampling, Submit
+from colonnade.wire.messages import Delta, Load, Namespace, Refused, Sampling, Submit
 from colonnade.wire.settings import EngineSettings, ReplicaSettings
 
 VOCAB = 97
@@ -137,7 +139,7 @@ def test_choices_of_one_prompt_wait_for_the_first_to_compute_it() -> None:
     prompt = list(range(50))
     for choice, key in enumerate("abcd"):
         bench.submit(key, prompt, choice=choice)
-    bench.submit("other", prompt, namespace="elsewhere")
+    bench.submit("other", prompt, namespace=Namespace("elsewhere"))
     steps = [bench.plan()]
     while len(steps) < 3:
         bench.finish(steps[-1])
@@ -526,3 +528,26 @@ def test_the_limits_are_the_settings() -> None:
         prefill_chunk=5,
         prefix_cache=False,
     )
+
+
+@pytest.mark.parametrize("other", [Namespace("b", "s"), Namespace("a", "t"), Namespace("a", "s", "lora"), Namespace()])
+def test_prefixes_are_shared_within_one_tenant_salt_and_adapter_alone(other: Namespace) -> None:
+    bench = Bench()
+    for key, namespace in (("first", Namespace("a", "s")), ("same", Namespace("a", "s")), ("other", other)):
+        bench.submit(key, [5, 6, 7, 8], namespace=namespace)
+        bench.rest()
+    assert [bench.deltas[key][0].cached for key in ("first", "same", "other")] == [0, 3, 0]
+
+
+def test_prefixes_are_not_shared_across_weights() -> None:
+    bench = Bench()
+    for key, weights in (("a", "v1"), ("b", "v1"), ("c", "v2"), ("d", "v1")):
+        bench.scheduler.weights = weights
+        bench.submit(key, [5, 6, 7, 8])
+        bench.rest()
+    assert [bench.deltas[key][0].cached for key in "abcd"] == [0, 3, 0, 3]
+
+
+@given(*[st.tuples(*[st.text(max_size=4) | st.sampled_from(["", "1:a,", "0:,"])] * 4)] * 2)
+def test_cache_keys_are_equal_only_where_all_parts_are(left: tuple[str, ...], right: tuple[str, ...]) -> None:
+    assert (left == right) == (Namespace(*left[:3]).key(left[3]) == Namespace(*right[:3]).key(right[3]))

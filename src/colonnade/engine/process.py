@@ -103,7 +103,7 @@ class Loop:
     """The engine at work."""
 
     def __init__(self, servable: Servable, wires: Wires, stop: Stop) -> None:
-        self.scheduler = Scheduler(servable.limits)
+        self.scheduler = Scheduler(servable.limits, servable.fingerprint)
         self._worker = servable.worker
         self._wires = wires
         self._stop = stop

@@ -49,12 +49,12 @@ class Request:
         "wanted",
     )
 
-    def __init__(self, submit: Submit, arrival: int, context: int) -> None:
-        """`context`: the most tokens it may ever have."""
+    def __init__(self, submit: Submit, arrival: int, context: int, weights: str = "") -> None:
+        """`context`: the most tokens it may ever have; `weights`: the version of those that compute it."""
         self.key = submit.key
         self.sampling = submit.sampling
         self.choice = submit.choice
-        self.namespace = submit.namespace
+        self.namespace = submit.namespace.key(weights)
         self.priority = submit.priority
         self.arrival = arrival
         self.stops = frozenset(submit.sampling.stop_token_ids)

@@ -42,8 +42,10 @@ class Draft:
 
 
 class Scheduler:
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, weights: str = "") -> None:
         self.limits = limits
+        self.weights = weights
+        """Their version, part of the cache key. To change only while there is no work."""
         self.cache = Cache(limits.pages, limits.prefix_cache)
         self.steps = 0
         """Steps planned."""
@@ -70,7 +72,7 @@ class Scheduler:
             return Refused(submit.key, "a request with this key is under way", "conflict", "send each key once")
         if (refusal := self.limits.refusal(submit, len(self._queue))) is not None:
             return refusal
-        request = Request(submit, self._arrivals, self.limits.context)
+        request = Request(submit, self._arrivals, self.limits.context, self.weights)
         self._arrivals += 1
         if (finish := request.finish) is not None:  # the replay was whole
             self._ended.append(Delta(request.key, len(submit.replay), [], finish=finish))

@@ -16,7 +16,7 @@ from colonnade.replica.shape import Usage
 from colonnade.replica.spool import Spool
 from colonnade.replica.writer import Writer
 from colonnade.wire.errors import ColonnadeError, Internal, Overloaded
-from colonnade.wire.messages import Delta, Submit
+from colonnade.wire.messages import Delta, Namespace, Submit
 
 Listener = Callable[[Delta | ColonnadeError], None]
 
@@ -116,7 +116,7 @@ class Generation:
                 sampling=self.order.sampling[prompt],
                 choice=choice,
                 replay=self._past.replay(index) if self._past else [],
-                namespace=self.identity.tenant,
+                namespace=Namespace(self.identity.tenant, self.order.salt),
             ),
             lambda report: self._report(index, report),
         )

@@ -109,6 +109,7 @@ class Intake:
             stream=bool(request.stream),
             include_usage=bool(options and options.include_usage),
             tools=tools,
+            salt=request.cache_salt or "",
         )
 
     def _label(self, identity: Identity) -> Label:

@@ -32,6 +32,7 @@ class Order:
     stream: bool
     include_usage: bool
     tools: bool | None = None  # None: no calls are looked for; else whether several are allowed
+    salt: str = ""  # prefixes are shared with requests of the same salt alone
 
     @property
     def choices(self) -> int:

@@ -45,6 +45,21 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tokens that it does not allow are taken out before anything else; it has been checked to compile."""
 
 
+class Namespace(msgspec.Struct, frozen=True, array_like=True):
+    """Whose prefixes these are: they are shared only where all of it is equal.
+
+    `adapter` is kept for adapters of weights; there are none yet.
+    """
+
+    tenant: str = ""
+    salt: str = ""
+    adapter: str = ""
+
+    def key(self, weights: str) -> str:
+        """With the weights that compute the prefix. Exact: parts are netstrings, so none can be taken for another."""
+        return "".join(f"{len(part)}:{part}," for part in (self.tenant, self.salt, self.adapter, weights))
+
+
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """One choice of one request. `key` is unique among what the engine works on.
 
@@ -57,8 +72,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     sampling: Sampling
     choice: int = 0
     replay: list[int] = []
-    namespace: str = ""
-    """Part of the cache key: tenant, salt, adapter. Prefixes are shared only within one."""
+    namespace: Namespace = Namespace()
     priority: int = 0
 
 
@@ -108,7 +122,7 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Stored(msgspec.Struct, frozen=True, tag="stored"):
-    """The cache holds this prefix now: `digest` of all its tokens and its namespace, `length` in tokens."""
+    """The cache holds this prefix now: `digest` of all its tokens and its namespace's key, `length` in tokens."""
 
     digest: bytes
     length: int
