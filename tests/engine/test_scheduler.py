@@ -144,7 +144,7 @@ def test_choices_of_one_prompt_wait_for_the_first_to_compute_it() -> None:
     while len(steps) < 3:
         bench.finish(steps[-1])
         steps.append(bench.plan())
-    assert [sorted(lengths(step)) for step in steps] == [[30], [20], [1, 1, 1, 1, 30]]
+    assert [sorted(lengths(step)) for step in steps] == [[30, 30], [20, 20], [1, 1, 1, 1, 1]]
     bench.finish(steps[-1])
     bench.rest()
     assert bench.right(*"abcd", "other")
@@ -551,3 +551,24 @@ def test_prefixes_are_not_shared_across_weights() -> None:
 @given(*[st.tuples(*[st.text(max_size=4) | st.sampled_from(["", "1:a,", "0:,"])] * 4)] * 2)
 def test_cache_keys_are_equal_only_where_all_parts_are(left: tuple[str, ...], right: tuple[str, ...]) -> None:
     assert (left == right) == (Namespace(*left[:3]).key(left[3]) == Namespace(*right[:3]).key(right[3]))
+
+
+def test_of_those_that_wait_the_one_with_the_longest_cached_prefix_goes_first() -> None:
+    bench = Bench(max_running=1, patience=1)
+    bench.submit("a", [1, 2, 3, 4], max_tokens=1)
+    bench.step()
+    bench.submit("cold", [9, 9, 9, 9], max_tokens=1)
+    bench.submit("warm", [1, 2, 3, 5], max_tokens=1)
+    bench.submit("late", [1, 2, 3, 6], max_tokens=1)
+    bench.rest()
+    assert list(bench.deltas) == ["a", "warm", "cold", "late"]
+    assert bench.right("a", "cold", "warm", "late")
+
+
+def test_what_waits_for_a_prompt_under_way_holds_up_nobody_else() -> None:
+    bench = Bench(prefill_chunk=30, step_tokens=64)
+    prompt = list(range(50))
+    bench.submit("a", prompt)
+    bench.submit("b", prompt, choice=1)
+    bench.submit("c", [7] * 5)
+    assert lengths(bench.plan()) == [30, 5]

@@ -23,6 +23,10 @@ class Limits:
     worth_waiting: int = 32
     """A request waits for a prompt under way that will save it so many tokens, and at least half of its own."""
     prefix_cache: bool = True
+    window: int = 16
+    """The first so many of those that wait: of them, the one with the longest cached prefix goes in next."""
+    patience: int = 32
+    """Times that one of them may be overtaken."""
 
     @property
     def context(self) -> int:

@@ -35,6 +35,7 @@ class Request:
         "lease",
         "limit",
         "namespace",
+        "overtaken",
         "pages",
         "priority",
         "prompt_length",
@@ -70,12 +71,18 @@ class Request:
         self.pages: list[int] = []  # of each position; those from lease.length on are its own
         self.shared = False  # its prompt has been offered to the prefix cache since it runs
         self.sound = True  # False: what it computed is not to be trusted
+        self.overtaken = 0  # requests that came after it and went in before it
         self.untold = -1  # prompt tokens that came from the prefix cache when it first ran, until a delta says so
 
     @property
     def pending(self) -> int:
         """Tokens to compute now: many in prefill, one in decode, none when the last is being drawn."""
         return 0 if self.wanted >= self.limit else self.wanted - self.computed
+
+    @property
+    def begun(self) -> bool:
+        """Whether it ever ran."""
+        return self.untold >= 0
 
     @property
     def seniority(self) -> tuple[int, int]:

@@ -117,6 +117,7 @@ class Generation:
                 choice=choice,
                 replay=self._past.replay(index) if self._past else [],
                 namespace=Namespace(self.identity.tenant, self.order.salt),
+                priority=self.identity.priority,
             ),
             lambda report: self._report(index, report),
         )
