@@ -151,6 +151,7 @@ NB_MODULE(_native, m) {
         .def("experts", &Program::experts, "x"_a, "routes"_a, "gate_ups"_a, "downs"_a, "residual"_a, "out"_a, "few"_a)
         .def("per_head", &Program::per_head, "x"_a, "matrices"_a, "out"_a, "few"_a)
         .def("latent_store", &Program::latent_store, "absorbed"_a, "q"_a, "latent"_a, "key"_a, "layer"_a, "out"_a)
+        .def("forget", &Program::forget)
         .def("result", &Program::result, "x"_a)
         .def("run", &run, "tokens"_a, "slots"_a, "positions"_a, "pages"_a, "sampled"_a, "out"_a);
 }

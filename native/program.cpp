@@ -15,9 +15,21 @@ Program::Program(const Kernels& kernels, int threads, Geometry geometry, const f
       cache_stride_(padded(geometry.head_dim, 8)),
       cosines_(geometry.positions * (geometry.turned / 2), cosines),
       sines_(geometry.positions * (geometry.turned / 2), sines),
-      keys_(geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_),
-      values_(geometry.value_dim ? 0 : geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_),
-      pool_(threads) {}
+      pool_(threads) {
+    make_cache();
+}
+
+void Program::make_cache() {
+    const int64_t size = geometry_.layers * geometry_.kv_heads * geometry_.pages * cache_stride_;
+    keys_ = Memory(size);
+    values_ = Memory(geometry_.value_dim ? 0 : size);
+}
+
+void Program::forget() {
+    keys_ = Memory();
+    values_ = Memory();
+    make_cache();
+}
 
 int Program::buffer(int64_t width) {
     buffers_.push_back({width, Memory()});

@@ -81,6 +81,9 @@ public:
     // Whether every token, slot, position, new page and row of a batch is within its range.
     bool accepts(const Batch& batch, int64_t slots) const;
 
+    // Gives the memory of all keys and values back to the system; they are zeros again.
+    void forget();
+
     // Writes [sampled_count, result_width] to `out`. Not for two threads at once.
     void run(const Batch& batch, float* out);
 
@@ -110,6 +113,7 @@ private:
     Rows rows(int buffer) const;
     void reserve(int64_t tokens);
     void cut_runs(const Batch& batch);
+    void make_cache();
     Cache cache(const Memory& memory, int64_t layer) const;
     void attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t window, int64_t item) const;
     void norm_heads(const float* from, int64_t heads, const Vector& weight, float epsilon, float* to) const;

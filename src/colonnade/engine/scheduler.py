@@ -92,6 +92,7 @@ class Scheduler:
 
     def drop(self) -> None:
         """Empty the prefix cache of all that no request holds."""
+        self._reap()
         self.cache.drop()
 
     # ---- what runs next

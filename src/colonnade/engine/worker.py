@@ -16,14 +16,12 @@ import numpy as np
 
 from colonnade.engine import sampler
 from colonnade.engine.constraint import Constraints, GrammarFailed
-from colonnade.engine.fingerprint import fingerprint
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.grammar import Compiler
 from colonnade.engine.kernels.choice import choose_kernels
 from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program
-from colonnade.engine.loader import open_weights
 from colonnade.engine.memory import CacheSettings, cache_size, free_memory
-from colonnade.engine.models.registry import model_class
+from colonnade.engine.resident import Binder, Bound, Resident, device_of
 from colonnade.engine.sampler import Choose
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
 from colonnade.wire.errors import BadSetting
@@ -50,6 +48,7 @@ class WorkerSettings(CacheSettings, Protocol):
 @dataclass(frozen=True, slots=True)
 class LoadedWorker:
     worker: ModelWorker
+    resident: Resident
     fingerprint: str
     facts: dict[str, str | int | float | bool]
     pages: int
@@ -73,7 +72,7 @@ class ModelWorker:
     def __init__(
         self, program: Program, choose: Choose, slots: int, context: int, vocab_size: int, constraints: Constraints
     ) -> None:
-        self._program = program
+        self._program: Program | None = program
         self._choose = choose
         self._constraints = constraints
         self._vocab_size = vocab_size
@@ -81,12 +80,17 @@ class ModelWorker:
         self._pages = np.zeros((slots, context + 1), dtype=np.int32)
         self._slots: list[_Slot | None] = [None] * slots
 
+    def use(self, program: Program | None) -> None:
+        """Compute with it from the next step on; None: there will be none until the next call."""
+        self._program = program
+
     def run(self, step: Step) -> Result:
         """A request whose tokens or logits are no good gets `Drawn.error`; the others do not notice."""
         for admit in step.admits:
             self._admit(admit)
         if not step.chunks:
             return Result(step.number, ())
+        assert self._program is not None, "a step without weights"
         logits_SV = self._program.run(self._batch(step.chunks))
         return Result(step.number, self._draw(logits_SV, [chunk for chunk in step.chunks if chunk.sample]))
 
@@ -151,24 +155,19 @@ def load_worker(
         raise BadSetting(f"dtype {settings.dtype} is not computed yet", hint="set dtype to auto or float32")
     clock.enter("kernels")
     kernels = choose_kernels(settings.kernels, settings.device, settings.threads)
-    clock.enter("weights")
-    model = model_class(folder.architecture)(folder.config)
-    weights = open_weights(folder.weight_files, model.expected(), model.ignored, model.optional(), model.quantised)
-    forward = model.bind(weights, kernels)
-    clock.enter("cache")
-    token_bytes = model.geometry(1, 1).token_bytes
-    pages, context = cache_size(settings, token_bytes, folder.max_context, free_memory())
-    program = kernels.program(forward, model.geometry(pages, context))
-    constraints = Constraints(lambda: _compiler(folder, model.vocab_size), settings.max_running, model.vocab_size)
-    worker = ModelWorker(program, kernels.choose, settings.max_running, context, model.vocab_size, constraints)
-    clock.enter("fingerprint")
-    quantisation = "fp8-weights" if weights.quantised else "none"
-    files = (folder.path / "config.json", *folder.weight_files)
-    digest = fingerprint(files, _label(kernels), _device(kernels), cache, quantisation)
+    binder = Binder(
+        kernels, lambda token_bytes, most: cache_size(settings, token_bytes, most, free_memory()), clock.enter, cache
+    )
+    bound = binder.bind(folder)
+    assert binder.size is not None
+    pages, context = binder.size
+    constraints = Constraints(lambda: _compiler(folder, bound.vocab_size), settings.max_running, bound.vocab_size)
+    worker = ModelWorker(bound.program, kernels.choose, settings.max_running, context, bound.vocab_size, constraints)
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
-    facts = _facts(kernels, quantisation, pages, context, token_bytes) | clock.seconds()
-    return LoadedWorker(worker, digest, facts, pages, context, folder.eos_token_ids)
+    facts = _facts(kernels, bound, pages, context) | clock.seconds()
+    resident = Resident(bound, binder, worker.use)
+    return LoadedWorker(worker, resident, bound.fingerprint, facts, pages, context, folder.eos_token_ids)
 
 
 def _compiler(folder: ModelFolder, vocab_size: int) -> Compiler:
@@ -177,27 +176,17 @@ def _compiler(folder: ModelFolder, vocab_size: int) -> Compiler:
     return LlguidanceCompiler(folder.tokenizer_path.read_text("utf-8"), vocab_size, folder.eos_token_ids)
 
 
-def _label(kernels: Kernels) -> str:
-    return f"{kernels.name}/{kernels.version}"
-
-
-def _device(kernels: Kernels) -> str:
-    return str(getattr(kernels, "device", "cpu"))
-
-
-def _facts(
-    kernels: Kernels, quantisation: str, pages: int, context: int, token_bytes: int
-) -> dict[str, str | int | float | bool]:
+def _facts(kernels: Kernels, bound: Bound, pages: int, context: int) -> dict[str, str | int | float | bool]:
     return {
         "kernels": kernels.name,
         "batch_invariant": kernels.batch_invariant,
-        "device": _device(kernels),
+        "device": device_of(kernels),
         "threads": kernels.threads,
         "dtype": "float32",
-        "quantisation": quantisation,
+        "quantisation": bound.quantisation,
         "pages": pages,
         "max_context": context,
-        "kv_bytes_per_token": token_bytes,
+        "kv_bytes_per_token": bound.token_bytes,
     }
 
 

@@ -115,4 +115,4 @@ class Loads:
 
 
 def _set_phase(target: Target, name: str) -> None:
-    target.leaving = name in ("draining", "failed")
+    target.leaving = name in ("updating", "asleep", "draining", "failed")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -24,8 +26,9 @@ from colonnade.replica.face import Face
 from colonnade.replica.generation import Generation
 from colonnade.replica.identity import Identity
 from colonnade.replica.metrics import CONTENT_TYPE
+from colonnade.replica.order import Version
 from colonnade.replica.past import replay_length, split
-from colonnade.wire.errors import CapacityError, ColonnadeError, Internal, MethodNotAllowed, NotFound
+from colonnade.wire.errors import CapacityError, ColonnadeError, Internal, InvalidRequest, MethodNotAllowed, NotFound
 from colonnade.wire.replay import HEADER, Replay
 
 _log = logging.getLogger(__name__)
@@ -41,11 +44,21 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/ready", "200 when requests are taken, else 503 with phase and reason."),
     ("GET", "/health", "Progress: 503 when work is in flight and the engine makes no steps."),
     ("GET", "/metrics", "Prometheus metrics."),
+    ("POST", "/update_weights_from_disk", "Compute with other weights of the same model, without a restart."),
+    ("POST", "/sleep", "Give the memory of keys and values back, at level 2 that of the weights, too."),
+    ("POST", "/wake_up", "Take requests again after /sleep."),
+    ("GET", "/is_sleeping", "Whether it sleeps."),
     ("GET", "/snapshot", "The whole of what the pushed events add up to, at a sequence number."),
 )
 
 
 MODELS = "/v1/models/"
+_CHANGES: dict[str, tuple[str, ...]] = {
+    "/update_weights_from_disk": (),
+    "/sleep": ("level", "timeout"),
+    "/wake_up": (),
+}
+"""Endpoints that change what is in memory, and the parameters in their query."""
 _METHODS = {path: method for method, path, _ in ROUTES}
 
 
@@ -59,6 +72,7 @@ class App:
             "/live": lambda: (200, {"live": True, "epoch": face.epoch}),
             "/ready": self._ready,
             "/health": self._health,
+            "/is_sleeping": lambda: (200, {"is_sleeping": face.caretaker.level > 0}),
             "/snapshot": lambda: (200, face.snapshot()),
         }
 
@@ -104,6 +118,7 @@ class _Exchange:
         self._send = send
         self._method: str = scope["method"]
         self._path: str = scope["path"]
+        self._query: str = scope["query_string"].decode("latin-1")
         self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self._request_id = ""
         self._warnings: list[str] = []
@@ -124,7 +139,9 @@ class _Exchange:
         method = "GET" if self._method == "HEAD" else self._method
         if method != expected:
             raise MethodNotAllowed(f"{self._path} takes {expected}", hint=f"use {expected}")
-        if expected == "POST":
+        if self._path in _CHANGES:
+            await self._change()
+        elif expected == "POST":
             with self._face.exchange():
                 await self._generate()
         elif self._path == "/metrics":
@@ -133,6 +150,29 @@ class _Exchange:
         else:
             status, page = self._app.page(self._path)
             await respond(self._send, status, msgspec.json.encode(page), [JSON, *self._labels()])
+
+    async def _change(self) -> None:
+        caretaker, done = self._face.caretaker, {"success": True}
+        body = await read_body(self._receive, self._headers.get("content-length", ""), self._face.http)
+        asked = self._asked()
+        if self._path == "/update_weights_from_disk":
+            done = await caretaker.update(body)
+        elif self._path == "/sleep":
+            await caretaker.sleep(*asked)
+        else:
+            await caretaker.wake()
+        await respond(self._send, 200, msgspec.json.encode(done), [JSON, *self._labels()])
+
+    def _asked(self) -> tuple[int, float | None]:
+        """Level and timeout, of the query. Raises InvalidRequest."""
+        sent = dict(parse_qsl(self._query, keep_blank_values=True))
+        known = _CHANGES[self._path]
+        if strange := sent.keys() - known:
+            raise InvalidRequest(f"unknown parameter {min(strange)}", hint=f"known: {', '.join(known) or 'none'}")
+        level, seconds = sent.get("level", "1"), sent.get("timeout", "")
+        if level not in ("1", "2") or not re.fullmatch(r"[0-9]{0,4}", seconds):
+            raise InvalidRequest("level is 1 or 2, timeout a whole number of seconds", param="level")
+        return int(level), float(seconds) if seconds else None
 
     async def _generate(self) -> None:
         length = replay_length(self._headers.get(HEADER.lower(), ""))
@@ -169,7 +209,7 @@ class _Exchange:
         return self._face.begin(taken, identity, endpoint, replay)
 
     async def _stream(self, generation: Generation, offset: int) -> None:
-        headers = [*EVENT_STREAM, *self._labels()]
+        headers = [*EVENT_STREAM, *self._labels(generation.version)]
         reader = self._reader(generation)
         try:
             async with reader:
@@ -189,7 +229,7 @@ class _Exchange:
         if generation.error is not None:
             raise generation.error
         if body is not None:
-            await respond(self._send, 200, body, [JSON, *self._labels()])
+            await respond(self._send, 200, body, [JSON, *self._labels(generation.version)])
 
     def _reader(self, generation: Generation) -> Reader:
         return Reader(self._receive, self._send, generation.spool, self._face.settings.keep_alive)
@@ -201,11 +241,13 @@ class _Exchange:
             headers.append((b"retry-after", b"1"))
         await respond(self._send, error.status, body, headers)
 
-    def _labels(self) -> Headers:
-        face = self._face
+    def _labels(self, version: Version | None = None) -> Headers:
+        """`version`: that of the answer, where it is not the present one."""
+        face, version = self._face, version or self._face.version
         labels = [(b"colonnade-epoch", face.epoch)]
-        if face.loaded_facts is not None:
-            labels.append((b"colonnade-fingerprint", face.loaded_facts.fingerprint))
+        if version.fingerprint:
+            labels.append((b"colonnade-fingerprint", version.fingerprint))
+            labels.append((b"colonnade-weight-version", version.label))
         if self._request_id:
             labels += [(b"colonnade-request-id", self._request_id), (b"x-request-id", self._request_id)]
         labels += [(b"colonnade-warning", warning) for warning in self._warnings]

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from colonnade.replica.choice import Choice
 from colonnade.replica.identity import Identity
-from colonnade.replica.order import Order
+from colonnade.replica.order import Order, Version
 from colonnade.replica.past import Past
 from colonnade.replica.shape import Usage
 from colonnade.replica.spool import Spool
@@ -55,8 +55,10 @@ class Generation:
         engine: Engine,
         watch: Watch,
         past: Past | None = None,
+        version: Version = Version(),  # noqa: B008
     ) -> None:
         self.order = order
+        self.version = version
         self.identity = identity
         self.spool = spool
         self.error: ColonnadeError | None = None

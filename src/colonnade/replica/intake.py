@@ -29,6 +29,7 @@ class Taken:
     order: Order
     shape: Shape
     warnings: list[str]
+    fingerprint: str
 
 
 class Intake:
@@ -57,7 +58,7 @@ class Intake:
         order = self._order(
             request, [prompt], identity, (limit, None), "messages", logprobs, grammar, several if tools else None
         )
-        return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warnings)
+        return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warnings, self.fingerprint)
 
     async def completion(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
@@ -70,7 +71,7 @@ class Intake:
             request, prompts, identity, (request.max_tokens, _ANSWER), "prompt", request.logprobs, grammar
         )
         shape = CompletionShape(self._label(identity), order.include_usage, request.logprobs)
-        return Taken(order, shape, warnings)
+        return Taken(order, shape, warnings, self.fingerprint)
 
     async def _grammar(self, form: Form | None) -> Grammar | None:
         """Checked: an engine that gets it can follow it. Raises InvalidRequest."""

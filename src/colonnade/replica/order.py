@@ -12,6 +12,14 @@ from colonnade.wire.messages import Grammar, Sampling
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """Which weights an answer is computed with: the numerics, exactly, and a label for people."""
+
+    fingerprint: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """What a model allows, and what it takes where a request is silent (generation_config.json)."""
 

@@ -2,8 +2,8 @@
 
 MessagePack over ZeroMQ. Face to engine: `Command`. Engine to face: `Report`. Replica to gateways: `Published`.
 
-    face  -- Submit, Abort, Drop ----------------------> engine
-    face  <- Loaded, Failed, Deltas, Refused ----------- engine
+    face  -- Submit, Abort, Drop, Change --------------> engine
+    face  <- Loaded, Failed, Deltas, Refused, Changed -- engine
     gateways <- Envelope(epoch, seq, Published) -------- face      (PUB; gaps are mended by GET /snapshot)
 """
 
@@ -86,7 +86,29 @@ class Drop(msgspec.Struct, frozen=True, tag="drop"):
     """Empty the prefix cache of all that no request holds."""
 
 
-Command = Submit | Abort | Drop
+class Update(msgspec.Struct, frozen=True, tag="update"):
+    """Compute with the weights in `folder` from now on. Answered by `Changed` or `Declined`, as the next two are;
+    declined while there is work, and then nothing has changed."""
+
+    serial: int
+    folder: str
+
+
+class Sleep(msgspec.Struct, frozen=True, tag="sleep"):
+    """Give memory back: at level 1 that of keys and values, at level 2 that of the weights, too."""
+
+    serial: int
+    level: int
+
+
+class Wake(msgspec.Struct, frozen=True, tag="wake"):
+    """Be as before `Sleep`, with an empty prefix cache. Of one that is awake, nothing."""
+
+    serial: int
+
+
+Change = Update | Sleep | Wake
+Command = Submit | Abort | Drop | Change
 
 
 class Logprob(msgspec.Struct, frozen=True, array_like=True):
@@ -145,6 +167,21 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     max_context: int
 
 
+class Changed(msgspec.Struct, frozen=True, tag="changed"):
+    """The change was made; `loaded` is how things stand now."""
+
+    serial: int
+    loaded: Loaded
+
+
+class Declined(msgspec.Struct, frozen=True, tag="declined"):
+    """The change was not made, and everything is as it was."""
+
+    serial: int
+    message: str
+    hint: str = ""
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The engine could not start, or cannot go on; the process exits after it."""
 
@@ -170,7 +207,7 @@ class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
     cache: list[CacheChange] = []
 
 
-Report = Loaded | Failed | Refused | Deltas
+Report = Loaded | Failed | Refused | Deltas | Changed | Declined
 
 
 class LoadChanged(msgspec.Struct, frozen=True, tag="load"):
@@ -182,7 +219,7 @@ class CacheChanged(msgspec.Struct, frozen=True, tag="cache"):
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
-    """`starting`, `ready`, `draining`, `failed`."""
+    """`starting`, `ready`, `updating`, `asleep`, `draining`, `failed`."""
 
     name: str
     reason: str = ""

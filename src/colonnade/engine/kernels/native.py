@@ -89,6 +89,9 @@ class NativeProgram:
         self._program.run(batch.tokens, batch.slots, batch.positions, batch.pages, batch.sampled, logits_SV)
         return logits_SV
 
+    def forget(self) -> None:
+        self._program.forget()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slab:

@@ -170,6 +170,10 @@ class Program(Protocol):
         """Logits [S, V], contiguous; the memory is the caller's."""
         ...
 
+    def forget(self) -> None:
+        """Give back the memory of all keys and values; what is written from now on takes new memory."""
+        ...
+
 
 class Kernels(Protocol):
     """One implementation of all stages."""

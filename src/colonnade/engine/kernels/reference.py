@@ -52,17 +52,27 @@ class TorchProgram:
         self._forward = forward
         self._geometry = geometry
         self._device = device
-        shape = (geometry.layers, geometry.kv_heads, geometry.pages, geometry.head_dim)
-        self._keys_LKPC = torch.zeros(shape, device=device)
-        self._values_LKPC = torch.zeros((0,) if geometry.value_dim else shape, device=device)
+        self._cache: tuple[Tensor, Tensor] | None = None
         self._cosines = torch.tensor(geometry.cosines, device=device)
         self._sines = torch.tensor(geometry.sines, device=device)
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Floats:
         step = _Step(batch, self._geometry, self._device)
-        step.bind(self._keys_LKPC, self._values_LKPC, self._cosines, self._sines)
+        step.bind(*self._made_cache(), self._cosines, self._sines)
         return self._forward(step).float().cpu().numpy()
+
+    def forget(self) -> None:
+        self._cache = None
+
+    def _made_cache(self) -> tuple[Tensor, Tensor]:
+        """Keys and values, [L, K, P, C] each."""
+        if self._cache is None:
+            it = self._geometry
+            shape = (it.layers, it.kv_heads, it.pages, it.head_dim)
+            keys, values = (torch.zeros(each, device=self._device) for each in (shape, (0,) if it.value_dim else shape))
+            self._cache = keys, values
+        return self._cache
 
 
 class _Step:
