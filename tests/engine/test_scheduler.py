@@ -553,6 +553,15 @@ def test_cache_keys_are_equal_only_where_all_parts_are(left: tuple[str, ...], ri
     assert (left == right) == (Namespace(*left[:3]).key(left[3]) == Namespace(*right[:3]).key(right[3]))
 
 
+def test_a_choice_of_an_answer_under_way_is_not_refused_because_many_wait() -> None:
+    bench = Bench(max_waiting=1)
+    assert bench.submit("a", [1]) is None
+    refused = bench.submit("b", [2])
+    assert refused is not None
+    assert refused.code == "overloaded"
+    assert bench.submit("c", [3], begun=True) is None
+
+
 def test_of_those_that_wait_the_one_with_the_longest_cached_prefix_goes_first() -> None:
     bench = Bench(max_running=1, patience=1)
     bench.submit("a", [1, 2, 3, 4], max_tokens=1)

@@ -45,7 +45,7 @@ class Limits:
         if not self._known(submit.prompt) or not self._known(submit.replay):
             hint = f"send token ids from 0 to {self.vocab_size - 1}"
             return Refused(submit.key, "a token id is outside the vocabulary", "invalid_value", hint)
-        if waiting >= self.max_waiting:
+        if waiting >= self.max_waiting and not submit.begun:
             hint = "try again later, or raise max_waiting or the number of replicas"
             return Refused(submit.key, f"{waiting} requests wait already", "overloaded", hint)
         return None

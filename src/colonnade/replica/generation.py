@@ -120,6 +120,7 @@ class Generation:
                 replay=self._past.replay(index) if self._past else [],
                 namespace=Namespace(self.identity.tenant, self.order.salt),
                 priority=self.identity.priority,
+                begun=self.started,
             ),
             lambda report: self._report(index, report),
         )

@@ -74,6 +74,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     replay: list[int] = []
     namespace: Namespace = Namespace()
     priority: int = 0
+    begun: bool = False
+    """Another choice of an answer that its reader has begun to get: not refused because many wait."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
