@@ -13,11 +13,12 @@ inline int64_t padded(int64_t count, int64_t unit = kPanel) { return (count + un
 
 class Matrix {
 public:
-    // `block`: columns that share a scale, for 8-bit floats; 0 for float32.
-    Matrix(int64_t rows, int64_t columns, bool bias, int64_t block)
+    // `block`: columns that share a scale, for 8-bit floats; 0 for float32. `rounded`: so are activations before it.
+    Matrix(int64_t rows, int64_t columns, bool bias, int64_t block, bool rounded)
         : rows(rows),
           columns(columns),
           block(block),
+          rounded(rounded),
           weight_(block ? padded(rows) / 4 * columns : padded(rows) * columns),
           scales_(block ? padded(rows) * ((columns + block - 1) / block) : 0),
           bias_(bias ? padded(rows) : 0),
@@ -63,6 +64,7 @@ public:
     const int64_t rows;
     const int64_t columns;
     const int64_t block;
+    const bool rounded;
 
 private:
     uint8_t* bytes() const { return reinterpret_cast<uint8_t*>(weight_.data()); }

@@ -122,12 +122,14 @@ NB_MODULE(_native, m) {
           "The token at `number` in [0, 1) of the filtered distribution.");
 
     nb::class_<Matrix>(m, "Matrix")
-        .def(nb::init<int64_t, int64_t, bool, int64_t>(), "rows"_a, "columns"_a, "bias"_a, "block"_a = 0)
+        .def(nb::init<int64_t, int64_t, bool, int64_t, bool>(), "rows"_a, "columns"_a, "bias"_a, "block"_a = 0,
+             "rounded"_a = false)
         .def("put", &put, "first"_a, "rows"_a)
         .def("put_blocks", &put_blocks, "first"_a, "rows"_a, "scales"_a)
         .def("put_bias", &put_bias, "first"_a, "values"_a)
         .def_prop_ro("rows", [](const Matrix& it) { return it.rows; })
-        .def_prop_ro("columns", [](const Matrix& it) { return it.columns; });
+        .def_prop_ro("columns", [](const Matrix& it) { return it.columns; })
+        .def_prop_ro("rounded", [](const Matrix& it) { return it.rounded; });
 
     nb::class_<Vector>(m, "Vector").def("__init__", [](Vector* self, Array<const float, 1> values) {
         new (self) Vector(static_cast<int64_t>(values.shape(0)), values.data());
@@ -143,6 +145,7 @@ NB_MODULE(_native, m) {
         .def("rope_store", &Program::rope_store, "qkv"_a, "layer"_a, "out"_a)
         .def("attend", &Program::attend, "q"_a, "layer"_a, "window"_a, "out"_a)
         .def("head_norm", &Program::head_norm, "qkv"_a, "queries"_a, "keys"_a, "epsilon"_a, "out"_a)
+        .def("rounded", &Program::rounded, "x"_a, "out"_a, "few"_a)
         .def("swiglu", &Program::swiglu, "gate_up"_a, "out"_a, "few"_a)
         .def("sampled", &Program::sampled, "x"_a, "out"_a)
         .def("columns", &Program::columns, "x"_a, "first"_a, "out"_a, "few"_a)

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "rounding.h"
+
 namespace colonnade {
 
 Program::Program(const Kernels& kernels, int threads, Geometry geometry, const float* cosines, const float* sines)
@@ -173,6 +175,16 @@ void Program::attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, i
     task.window = window;
     task.scale = geometry_.scale;
     kernels_.attend(task);
+}
+
+void Program::rounded(int x, int out, bool few) {
+    const int64_t width = buffers_[static_cast<size_t>(out)].width;
+    stages_.push_back([=](const Batch& batch) {
+        const Rows from = rows(x), to = rows(out);
+        each_row(few ? batch.sampled_count : batch.count, width * 4, [&](int64_t first, int64_t last) {
+            for (int64_t t = first; t < last; t++) round_groups(from.row(t), width, to.row(t));
+        });
+    });
 }
 
 void Program::swiglu(int gate_up, int out, bool few) {

@@ -60,6 +60,8 @@ public:
     void attend(int q, int64_t layer, int64_t window, int out);
     // Normalises each head of queries and keys by itself.
     void head_norm(int qkv, VectorPtr queries, VectorPtr keys, float epsilon, int out);
+    // Activations rounded by groups; see rounding.h.
+    void rounded(int x, int out, bool few);
     void swiglu(int gate_up, int out, bool few);
     void sampled(int x, int out);
     // The buffer's columns from `first` on, as many as `out` has.

@@ -70,7 +70,7 @@ class Binder:
         self.size = self.size or self._measure(token_bytes, folder.max_context)
         program = self._kernels.program(forward, model.geometry(*self.size))
         self._enter("fingerprint")
-        quantisation = "fp8-weights" if weights.quantised else "none"
+        quantisation = ("fp8" if self._kernels.rounds else "fp8-weights") if weights.quantised else "none"
         digest = self._fingerprint(folder, quantisation)
         return Bound(folder, program, model.vocab_size, token_bytes, quantisation, digest)
 

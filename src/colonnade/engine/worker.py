@@ -20,7 +20,7 @@ from colonnade.engine.folder import ModelFolder
 from colonnade.engine.grammar import Compiler
 from colonnade.engine.kernels.choice import choose_kernels
 from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program
-from colonnade.engine.memory import CacheSettings, cache_size, free_memory
+from colonnade.engine.memory import CacheSettings, cache_size
 from colonnade.engine.resident import Binder, Bound, Resident, device_of
 from colonnade.engine.sampler import Choose
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
@@ -41,6 +41,8 @@ class WorkerSettings(CacheSettings, Protocol):
     def kernels(self) -> str: ...
     @property
     def threads(self) -> int | None: ...
+    @property
+    def round_activations(self) -> bool: ...
     @property
     def max_running(self) -> int: ...
 
@@ -154,11 +156,13 @@ def load_worker(
     if settings.dtype not in ("auto", "float32"):
         raise BadSetting(f"dtype {settings.dtype} is not computed yet", hint="set dtype to auto or float32")
     clock.enter("kernels")
-    kernels = choose_kernels(settings.kernels, settings.device, settings.threads)
+    kernels = choose_kernels(settings.kernels, settings.device, settings.threads, settings.round_activations)
     binder = Binder(
-        kernels, lambda token_bytes, most: cache_size(settings, token_bytes, most, free_memory()), clock.enter, cache
+        kernels, lambda token_bytes, most: cache_size(settings, token_bytes, most, kernels.free()), clock.enter, cache
     )
     bound = binder.bind(folder)
+    if settings.round_activations and bound.quantisation == "none":
+        raise BadSetting("round_activations: the weights are not in 8-bit floats", hint="leave round_activations off")
     assert binder.size is not None
     pages, context = binder.size
     constraints = Constraints(lambda: _compiler(folder, bound.vocab_size), settings.max_running, bound.vocab_size)

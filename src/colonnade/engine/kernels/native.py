@@ -12,26 +12,33 @@ import numpy as np
 from colonnade.engine.blockwise import BLOCK, BlockFloats, widened
 from colonnade.engine.kernels import _native
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value, Weight
+from colonnade.engine.memory import free_memory
 
 
 class NativeKernels:
-    """C++ for the CPU: AVX2 where the processor has it, else portable. `instructions` asks for one of the two."""
+    """C++ for the CPU: AVX2 where the processor has it, else portable. `instructions` asks for one of the two.
+
+    `rounds`: activations are rounded before matrices in 8-bit floats (`kernels.ops.Kernels.rounds`).
+    """
 
     version = 2
     batch_invariant = True
     device = "cpu"
     choose = staticmethod(_native.choose)
 
-    def __init__(self, threads: int | None = None, instructions: str = "") -> None:
+    def __init__(self, threads: int | None = None, instructions: str = "", rounds: bool = False) -> None:
+        self.rounds = rounds
         self._instructions = instructions or ("avx2" if _native.has_avx2() else "portable")
         self.name = f"native-{self._instructions}"
         self.threads = threads or _cores()
+
+    free = staticmethod(free_memory)
 
     def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> _native.Matrix:
         """In 8-bit floats where all parts are: they are widened by the block as they are multiplied."""
         rows, columns = sum(len(part) for part in parts_NK), parts_NK[0].shape[1]
         narrow = all(isinstance(part, BlockFloats) for part in parts_NK)
-        matrix = _native.Matrix(rows, columns, biases_N is not None, BLOCK if narrow else 0)
+        matrix = _native.Matrix(rows, columns, biases_N is not None, BLOCK if narrow else 0, narrow and self.rounds)
         first = 0
         for index, part in enumerate(parts_NK):
             if narrow and isinstance(part, BlockFloats):
@@ -127,6 +134,7 @@ class _Tape:
         assert x.width == matrix.columns
         assert residual is None or (residual.width, residual.few) == (matrix.rows, x.few)
         added = -1 if residual is None else residual
+        x = self._note("rounded", _Slab(x.width, x.few), x=x, few=x.few) if matrix.rounded else x
         return self._note("linear", _Slab(matrix.rows, x.few), x=x, matrix=matrix, residual=added, few=x.few)
 
     def rope_store(self, qkv: _Slab, layer: int) -> _Slab:

@@ -182,8 +182,15 @@ class Kernels(Protocol):
     version: int
     """Goes into the fingerprint: raised when the same input may give other bits."""
     threads: int
+    rounds: bool
+    """Before a matrix in 8-bit floats, activations are rounded to E4M3 with a scale for each 128 of a row, as units for
+    8-bit numbers take them. The matrices that are widened when they are loaded do not count."""
     batch_invariant: bool
     """A token's logits have the same bits whatever else is in the step, however it is cut, on any thread count."""
+
+    def free(self) -> int:
+        """Bytes that may still be taken where keys and values go."""
+        ...
 
     def choose(
         self, logits_V: Floats, temperature: float, top_k: int, top_p: float, min_p: float, number: float

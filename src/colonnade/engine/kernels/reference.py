@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from colonnade.engine.blockwise import widened
+from colonnade.engine.blockwise import BLOCK, LARGEST, BlockFloats, widened
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
+from colonnade.engine.memory import free_memory
 from colonnade.engine.sampler import choose
 
-Matrix = tuple[Tensor, Tensor | None]
+Matrix = tuple[Tensor, Tensor | None, bool]
+"""Weight, bias, and whether activations are rounded before it."""
 
 
 class TorchKernels:
@@ -28,15 +30,20 @@ class TorchKernels:
     batch_invariant = False
     choose = staticmethod(choose)
 
-    def __init__(self, device: str = "cpu", threads: int | None = None) -> None:
+    def __init__(self, device: str = "cpu", threads: int | None = None, rounds: bool = False) -> None:
+        self.rounds = rounds
         self.device = torch.device(device)
         if threads is not None:
             torch.set_num_threads(threads)
         self.threads = torch.get_num_threads()
 
+    def free(self) -> int:
+        return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
+
     def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
         weight = torch.cat([self.vector(part) for part in parts_NK])
-        return weight, None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
+        bias = None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
+        return weight, bias, self.rounds and all(isinstance(part, BlockFloats) for part in parts_NK)
 
     def vector(self, values: Weight) -> Tensor:
         return torch.tensor(widened(values), dtype=torch.float32, device=self.device)
@@ -58,9 +65,13 @@ class TorchProgram:
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Floats:
+        return self.step(batch).float().cpu().numpy()
+
+    def step(self, batch: Batch) -> Tensor:
+        """Logits [S, V], on the device."""
         step = _Step(batch, self._geometry, self._device)
         step.bind(*self._made_cache(), self._cosines, self._sines)
-        return self._forward(step).float().cpu().numpy()
+        return self._forward(step)
 
     def forget(self) -> None:
         self._cache = None
@@ -105,7 +116,7 @@ class _Step:
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * weight_D
 
     def linear(self, x: Tensor, matrix: Matrix, residual: Tensor | None = None) -> Tensor:
-        y = functional.linear(x, matrix[0], matrix[1])
+        y = functional.linear(rounded(x) if matrix[2] else x, matrix[0], matrix[1])
         return y if residual is None else residual + y
 
     def rope_store(self, qkv: Tensor, layer: int) -> Tensor:
@@ -203,6 +214,14 @@ class _Step:
         cosines, sines = self._cosines_TC.chunk(2, -1)[0], self._sines_TC.chunk(2, -1)[0]
         left, right = x[..., 0::2], x[..., 1::2]
         return torch.stack((left * cosines - right * sines, right * cosines + left * sines), -1).flatten(-2)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """To E4M3 and back, with a scale of (largest magnitude / 448) for each 128 of a row."""
+    groups = functional.pad(x, (0, -x.shape[-1] % BLOCK)).unflatten(-1, (-1, BLOCK))
+    scales = groups.abs().amax(-1, keepdim=True) / LARGEST
+    codes = (groups / scales.where(scales > 0, 1.0)).to(torch.float8_e4m3fn)
+    return (codes.to(x.dtype) * scales).flatten(-2)[..., : x.shape[-1]]
 
 
 def _best(scores: Tensor, count: int) -> Tensor:
