@@ -45,30 +45,30 @@ void attend_load(const AttendTask& task, QueryRows& rows) {
     }
 }
 
-template <class L>
-void attend_fetch(const float* row, int64_t lanes) {
-    for (int64_t c = 0; c < lanes * 8; c += 16) L::prefetch(row + c);
+template <class L, class Number>
+void attend_fetch(const Number* row, int64_t lanes) {
+    for (int64_t c = 0; c < lanes * 8; c += 64 / static_cast<int64_t>(sizeof(Number))) L::prefetch(row + c);
 }
 
 // Asks for the values of eight keys, which the tile needs soon, and for the eight keys after them: pages lie anywhere.
-template <class L>
+template <class L, class Number>
 void attend_ahead(const AttendTask& task, const QueryRows& rows, int64_t key) {
     const int64_t last = rows.position[rows.count - 1];
     for (int64_t i = key; i < key + 8; i++) {
-        if (i <= last) attend_fetch<L>(task.values.at(task.kv_head, task.pages[i]), rows.value_lanes);
-        if (i + 8 <= last) attend_fetch<L>(task.keys.at(task.kv_head, task.pages[i + 8]), rows.lanes);
+        if (i <= last) attend_fetch<L>(task.values.at<Number>(task.kv_head, task.pages[i]), rows.value_lanes);
+        if (i + 8 <= last) attend_fetch<L>(task.keys.at<Number>(task.kv_head, task.pages[i + 8]), rows.lanes);
     }
 }
 
 // Scores of the keys from begin + from (or a few before) up to begin + used, for all rows; what lies behind is never read.
-template <class L>
+template <class L, class Number>
 void attend_scores(const AttendTask& task, QueryRows& rows, int64_t begin, int64_t from, int64_t used) {
     for (int64_t j = from / 8 * 8; j < used; j += 8) {
-        attend_ahead<L>(task, rows, begin + j);
-        const float* keys[8];
+        attend_ahead<L, Number>(task, rows, begin + j);
+        const Number* keys[8];
         for (int64_t i = 0; i < 8; i++) {
             const int64_t key = j + i < used ? j + i : used - 1;
-            keys[i] = task.keys.at(task.kv_head, task.pages[begin + key]);
+            keys[i] = task.keys.at<Number>(task.kv_head, task.pages[begin + key]);
         }
         for (int64_t r = 0; r < rows.count; r++) {
             L dot[8];
@@ -110,8 +110,8 @@ void attend_weights(QueryRows& rows, int64_t r, int64_t hidden, int64_t visible)
 }
 
 // Adds weighted values of keys [from, to) to kRows rows, for kLanes registers from column c.
-template <class L, int kRows, int kLanes>
-void attend_values(QueryRows& rows, int64_t r, const float* const* values, int64_t c, int64_t from, int64_t to) {
+template <class L, int kRows, int kLanes, class Number>
+void attend_values(QueryRows& rows, int64_t r, const Number* const* values, int64_t c, int64_t from, int64_t to) {
     L sum[kRows][kLanes];
     float* sums = rows.sum(r) + c;
     const int64_t stride = rows.value_lanes * 8;
@@ -130,8 +130,8 @@ void attend_values(QueryRows& rows, int64_t r, const float* const* values, int64
         for (int l = 0; l < kLanes; l++) sum[i][l].store(sums + i * stride + l * 8);
 }
 
-template <class L, int kRows>
-void attend_columns(QueryRows& rows, int64_t r, const float* const* values, int64_t from, int64_t to) {
+template <class L, int kRows, class Number>
+void attend_columns(QueryRows& rows, int64_t r, const Number* const* values, int64_t from, int64_t to) {
     int64_t lane = 0;
     for (; lane + 4 <= rows.value_lanes; lane += 4) attend_values<L, kRows, 4>(rows, r, values, lane * 8, from, to);
     for (; lane < rows.value_lanes; lane++) attend_values<L, kRows, 1>(rows, r, values, lane * 8, from, to);
@@ -157,8 +157,8 @@ static inline int64_t attend_hidden(const QueryRows& rows, int64_t r, int64_t be
 }
 
 // Each row takes its keys in rising order, whether its neighbour sees them too or not.
-template <class L>
-void attend_pair(QueryRows& rows, int64_t r, const float* const* values, int64_t begin) {
+template <class L, class Number>
+void attend_pair(QueryRows& rows, int64_t r, const Number* const* values, int64_t begin) {
     const int64_t first = attend_hidden(rows, r, begin), last = attend_visible(rows, r, begin);
     const int64_t next_first = attend_hidden(rows, r + 1, begin), next_last = attend_visible(rows, r + 1, begin);
     const int64_t from = next_first < last ? next_first : last;
@@ -167,12 +167,12 @@ void attend_pair(QueryRows& rows, int64_t r, const float* const* values, int64_t
     if (last < next_last) attend_columns<L, 1>(rows, r + 1, values, last > next_first ? last : next_first, next_last);
 }
 
-template <class L>
+template <class L, class Number>
 void attend_tile(const AttendTask& task, QueryRows& rows, int64_t begin) {
     const int64_t from = attend_hidden(rows, 0, begin), used = attend_visible(rows, rows.count - 1, begin);
-    attend_scores<L>(task, rows, begin, from, used);
-    const float* values[kTile];
-    for (int64_t j = from; j < used; j++) values[j] = task.values.at(task.kv_head, task.pages[begin + j]);
+    attend_scores<L, Number>(task, rows, begin, from, used);
+    const Number* values[kTile];
+    for (int64_t j = from; j < used; j++) values[j] = task.values.at<Number>(task.kv_head, task.pages[begin + j]);
     for (int64_t r = 0; r < rows.count; r++) {
         const int64_t hidden = attend_hidden(rows, r, begin), visible = attend_visible(rows, r, begin);
         if (hidden < visible) attend_weights<L>(rows, r, hidden, visible);
@@ -189,7 +189,7 @@ void attend(const AttendTask& task) {
     attend_load<L>(task, rows);
     const int64_t last = rows.position[rows.count - 1];
     for (int64_t begin = attend_first(rows, 0) / kTile * kTile; begin <= last; begin += kTile)
-        attend_tile<L>(task, rows, begin);
+        task.keys.half ? attend_tile<L, Half>(task, rows, begin) : attend_tile<L, float>(task, rows, begin);
     for (int64_t r = 0; r < rows.count; r++) {
         const int64_t head = task.first_head + r % task.heads;
         float* to = task.out.row(r / task.heads) + head * task.value_dim;

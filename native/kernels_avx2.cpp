@@ -8,13 +8,14 @@
 #include "lanes_avx2.h"
 #include "linear.inl"
 #include "probe.inl"
+#include "rounded.inl"
 #include "rows.inl"
 
 namespace colonnade {
 
 const Kernels* avx2_kernels() {
     using L = Avx2Lanes;
-    static constexpr Kernels kernels = {"avx2", linear<L>, attend<L>, rms_norm<L>, swiglu<L>, rope<L>};
+    static constexpr Kernels kernels = {"avx2", linear<L>, linear_rounded<L>, round_row<L>, attend<L>, rms_norm<L>, swiglu<L>, rope<L>, halve<L>};
     return cpu_has_avx2() ? &kernels : nullptr;
 }
 

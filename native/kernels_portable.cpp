@@ -3,13 +3,14 @@
 #include "lanes_portable.h"
 #include "linear.inl"
 #include "probe.inl"
+#include "rounded.inl"
 #include "rows.inl"
 
 namespace colonnade {
 
 const Kernels* portable_kernels() {
     using L = PortableLanes;
-    static const Kernels kernels = {"portable", linear<L>, attend<L>, rms_norm<L>, swiglu<L>, rope<L>};
+    static const Kernels kernels = {"portable", linear<L>, linear_rounded<L>, round_row<L>, attend<L>, rms_norm<L>, swiglu<L>, rope<L>, halve<L>};
     return &kernels;
 }
 

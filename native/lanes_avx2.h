@@ -4,10 +4,13 @@
 #include <immintrin.h>
 #include <stdint.h>
 
+#include "kernels.h"
+
 namespace colonnade {
 
 struct Avx2Lanes {
     static constexpr int kWidth = 8;
+    struct Ints;
     __m256 v;
 
     static Avx2Lanes set(float x) { return {_mm256_set1_ps(x)}; }
@@ -20,7 +23,21 @@ struct Avx2Lanes {
         const __m256i bits = _mm256_and_si256(_mm256_slli_epi32(code, 20), kept);
         return {_mm256_mul_ps(_mm256_castsi256_ps(bits), _mm256_set1_ps(0x1p120f))};
     }
-    static void prefetch(const float* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+    static Avx2Lanes load(const Brief* p) {
+        const __m256i bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+        return {_mm256_castsi256_ps(_mm256_slli_epi32(bits, 16))};
+    }
+    static Avx2Lanes load(const Half* p) { return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+    void store(Half* p) const {
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    }
+    static void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
+    // Rounded to nearest, of two the even one; lanes lie in [-32767, 32767].
+    void store(int16_t* p) const {
+        const __m256i whole = _mm256_cvtps_epi32(v);
+        const __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), packed);
+    }
     void store(float* p) const { _mm256_storeu_ps(p, v); }
     static Avx2Lanes fma(Avx2Lanes a, Avx2Lanes b, Avx2Lanes c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
     static Avx2Lanes add(Avx2Lanes a, Avx2Lanes b) { return {_mm256_add_ps(a.v, b.v)}; }
@@ -55,6 +72,25 @@ struct Avx2Lanes {
         __m256 b = _mm256_hadd_ps(_mm256_hadd_ps(rows[4].v, rows[5].v), _mm256_hadd_ps(rows[6].v, rows[7].v));
         return {_mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31))};
     }
+};
+
+// Eight 32-bit sums of products.
+struct Avx2Lanes::Ints {
+    __m256i v;
+
+    // Two numbers for each of the eight: those of the weight's rows, and one pair of activations for all.
+    struct Pairs {
+        __m256i v;
+    };
+    static Pairs widen(const int8_t* p) { return {_mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))}; }
+    static Pairs repeat(const int16_t* p) {
+        int32_t both;
+        __builtin_memcpy(&both, p, 4);
+        return {_mm256_set1_epi32(both)};
+    }
+    static Ints zero() { return {_mm256_setzero_si256()}; }
+    static Ints dot(Pairs a, Pairs b, Ints c) { return {_mm256_add_epi32(c.v, _mm256_madd_epi16(a.v, b.v))}; }
+    Avx2Lanes floats() const { return {_mm256_cvtepi32_ps(v)}; }
 };
 
 }  // namespace colonnade

@@ -5,10 +5,13 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels.h"
+
 namespace colonnade {
 
 struct PortableLanes {
     static constexpr int kWidth = 8;
+    struct Ints;
     float v[8];
 
     static PortableLanes set(float x) {
@@ -32,7 +35,60 @@ struct PortableLanes {
         }
         return r;
     }
-    static void prefetch(const float* p) {
+    static PortableLanes load(const Brief* p) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) {
+            const uint32_t bits = static_cast<uint32_t>(p[i].bits) << 16;
+            std::memcpy(&r.v[i], &bits, 4);
+        }
+        return r;
+    }
+    static PortableLanes load(const Half* p) {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) r.v[i] = widen(p[i]);
+        return r;
+    }
+    void store(Half* p) const {
+        for (int i = 0; i < 8; i++) p[i] = halve(v[i]);
+    }
+    // The exponent's bias is mended by a product, which takes care of what is denormal in 16 bits.
+    static float widen(Half half) {
+        const uint32_t rest = half.bits & 0x7fffu;
+        uint32_t bits = rest << 13;
+        float wide;
+        std::memcpy(&wide, &bits, 4);
+        wide *= 0x1p112f;
+        std::memcpy(&bits, &wide, 4);
+        if (rest >= 0x7c00u) bits = 0x7f800000u | (rest & 0x3ffu) << 13 | (rest > 0x7c00u ? 0x400000u : 0u);
+        bits |= (half.bits & 0x8000u) << 16;
+        std::memcpy(&wide, &bits, 4);
+        return wide;
+    }
+    static Half halve(float x) {
+        uint32_t bits;
+        std::memcpy(&bits, &x, 4);
+        const uint32_t sign = bits >> 16 & 0x8000u;
+        bits &= 0x7fffffffu;
+        uint32_t half;
+        if (bits > 0x7f800000u) {
+            half = 0x7e00u | (bits >> 13 & 0x3ffu);  // Not a number.
+        } else if (bits < 0x38800000u) {             // Denormal in 16 bits: adding a half brings the last bit into place.
+            std::memcpy(&x, &bits, 4);
+            x += 0.5f;
+            std::memcpy(&half, &x, 4);
+            half -= 0x3f000000u;
+        } else {
+            half = (bits - 0x38000000u + 0xfffu + (bits >> 13 & 1u)) >> 13;
+            half = half < 0x7c00u ? half : 0x7c00u;
+        }
+        return {static_cast<uint16_t>(sign | half)};
+    }
+    // Rounded to nearest, of two the even one; lanes lie in [-32767, 32767].
+    void store(int16_t* p) const {
+        const float shift = 12582912.0f;  // 1.5 x 2^23: adding it rounds to a whole number.
+        for (int i = 0; i < 8; i++) p[i] = static_cast<int16_t>(v[i] == v[i] ? (v[i] + shift) - shift : 0.0f);
+    }
+    static void prefetch(const void* p) {
 #if defined(__GNUC__)
         __builtin_prefetch(p);
 #endif
@@ -94,6 +150,36 @@ struct PortableLanes {
     static PortableLanes sums(const PortableLanes* rows) {
         PortableLanes r;
         for (int i = 0; i < 8; i++) r.v[i] = rows[i].sum();
+        return r;
+    }
+};
+
+// Eight 32-bit sums of products.
+struct PortableLanes::Ints {
+    int32_t v[8];
+
+    // Two numbers for each of the eight: those of the weight's rows, and one pair of activations for all.
+    struct Pairs {
+        int16_t v[16];
+    };
+    static Pairs widen(const int8_t* p) {
+        Pairs r;
+        for (int i = 0; i < 16; i++) r.v[i] = p[i];
+        return r;
+    }
+    static Pairs repeat(const int16_t* p) {
+        Pairs r;
+        for (int i = 0; i < 16; i++) r.v[i] = p[i % 2];
+        return r;
+    }
+    static Ints zero() { return {}; }
+    static Ints dot(Pairs a, Pairs b, Ints c) {
+        for (int i = 0; i < 8; i++) c.v[i] += a.v[2 * i] * b.v[2 * i] + a.v[2 * i + 1] * b.v[2 * i + 1];
+        return c;
+    }
+    PortableLanes floats() const {
+        PortableLanes r;
+        for (int i = 0; i < 8; i++) r.v[i] = static_cast<float>(v[i]);
         return r;
     }
 };

@@ -2,6 +2,7 @@
 // asks in the space of the latent, so that the cache holds one row a token, the latent and one turned key.
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
 
 #include "program.h"
 
@@ -38,6 +39,7 @@ void Program::columns(int x, int64_t first_column, int out, bool few) {
 
 void Program::per_head(int x, std::vector<MatrixPtr> matrices, int out, bool few) {
     const int64_t heads = static_cast<int64_t>(matrices.size()), width = matrices[0]->rows;
+    if (matrices[0]->rounded()) throw std::invalid_argument("a head's matrix is not 8-bit integers");
     const int64_t in_width = buffers_[static_cast<size_t>(x)].width / heads;
     stages_.push_back([=](const Batch& batch) {
         const Rows from = rows(x), to = rows(out);
@@ -77,9 +79,10 @@ void Program::latent_store(int absorbed, int q, int latent, int key, int64_t lay
                     copy(from.row(t) + h * wide, wide, to.row(t) + h * dim);
                     turn(asked.row(t) + (h + 1) * q_width - turned, cosines, sines, turned, to.row(t) + h * dim + wide);
                 }
-                float* row = stored.at(0, batch.pages[batch.slots[t] * batch.page_stride + position]);
+                float row[kMostHeadDim];
                 copy(latents.row(t), wide, row);
                 turn(keys.row(t) + key_at, cosines, sines, turned, row + wide);
+                store(row, dim, stored, 0, batch.pages[batch.slots[t] * batch.page_stride + position]);
             }
         });
     });

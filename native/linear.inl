@@ -9,7 +9,7 @@ namespace colonnade {
 // in float32 as in the registers, so the cut leaves no trace in the result.
 constexpr int64_t kBlock = 256;
 constexpr int64_t kMostRows = 6;
-constexpr int64_t kAhead = 32 * kPanel;  // Floats between what is used and what is fetched.
+constexpr int64_t kAhead = 2048;  // Bytes between what is used and what is fetched.
 
 // The sums under way, one register pair a row and panel. Nested structs rather than arrays: the compiler keeps their
 // members in registers, whatever the loop around them does.
@@ -51,8 +51,9 @@ struct TileSums {
     void zero() { panel.zero(), next.zero(); }
     void load(const float* from, int64_t stride) { panel.load(from, stride), next.load(from + kPanel, stride); }
     void store(float* to, int64_t stride) const { panel.store(to, stride), next.store(to + kPanel, stride); }
-    void step(const float* x, int64_t x_stride, const float* w, int64_t panel_stride) {
-        L::prefetch(w + kAhead);
+    template <class W>
+    void step(const float* x, int64_t x_stride, const W* w, int64_t panel_stride) {
+        L::prefetch(reinterpret_cast<const char*>(w) + kAhead);
         panel.step(x, x_stride, L::load(w), L::load(w + 8));
         next.step(x, x_stride, w + panel_stride, panel_stride);
     }
@@ -63,11 +64,12 @@ struct TileSums<L, kRows, 0> {
     void zero() {}
     void load(const float*, int64_t) {}
     void store(float*, int64_t) const {}
-    void step(const float*, int64_t, const float*, int64_t) {}
+    template <class W>
+    void step(const float*, int64_t, const W*, int64_t) {}
 };
 
-template <class L, int kRows, int kPanels>
-void linear_tile(const float* x, int64_t x_stride, const float* w, int64_t panel_stride, int64_t columns, float* out,
+template <class L, int kRows, int kPanels, class W>
+void linear_tile(const float* x, int64_t x_stride, const W* w, int64_t panel_stride, int64_t columns, float* out,
                  int64_t out_stride, bool fresh) {
     TileSums<L, kRows, kPanels> sums;
     if (fresh)
@@ -78,8 +80,8 @@ void linear_tile(const float* x, int64_t x_stride, const float* w, int64_t panel
     sums.store(out, out_stride);
 }
 
-template <class L, int kPanels>
-void linear_rows(int64_t rows, const float* x, int64_t x_stride, const float* w, int64_t panel_stride, int64_t columns,
+template <class L, int kPanels, class W>
+void linear_rows(int64_t rows, const float* x, int64_t x_stride, const W* w, int64_t panel_stride, int64_t columns,
                  float* out, int64_t out_stride, bool fresh) {
     switch (rows) {
         case 1: return linear_tile<L, 1, kPanels>(x, x_stride, w, panel_stride, columns, out, out_stride, fresh);
@@ -103,40 +105,54 @@ void linear_finish(const float* bias, const Rows* residual, Rows out, int64_t to
 }
 
 // Few rows: several panels at once, so that enough sums are under way to hide the latency of one.
-template <class L>
-void linear_few(Rows x, Panels w, Rows out, int64_t tokens, int64_t begin, int64_t end) {
-    const int64_t stride = w.columns * kPanel;
+template <class L, class W>
+void linear_few(Rows x, const W* w, int64_t columns, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+    const int64_t stride = columns * kPanel;
     const int64_t together = tokens == 1 ? 4 : tokens == 2 ? 3 : tokens == 3 ? 2 : 1;
     int64_t p = begin;
     for (; p + together <= end; p += together) {
-        const float* at = w.data + p * stride;
+        const W* at = w + p * stride;
         float* to = out.data + p * kPanel;
         if (tokens == 1)
-            linear_tile<L, 1, 4>(x.data, x.stride, at, stride, w.columns, to, out.stride, true);
+            linear_tile<L, 1, 4>(x.data, x.stride, at, stride, columns, to, out.stride, true);
         else if (tokens == 2)
-            linear_tile<L, 2, 3>(x.data, x.stride, at, stride, w.columns, to, out.stride, true);
+            linear_tile<L, 2, 3>(x.data, x.stride, at, stride, columns, to, out.stride, true);
         else if (tokens == 3)
-            linear_tile<L, 3, 2>(x.data, x.stride, at, stride, w.columns, to, out.stride, true);
+            linear_tile<L, 3, 2>(x.data, x.stride, at, stride, columns, to, out.stride, true);
         else
-            linear_rows<L, 1>(tokens, x.data, x.stride, at, stride, w.columns, to, out.stride, true);
+            linear_rows<L, 1>(tokens, x.data, x.stride, at, stride, columns, to, out.stride, true);
     }
     for (; p < end; p++)
-        linear_rows<L, 1>(tokens, x.data, x.stride, w.data + p * stride, stride, w.columns, out.data + p * kPanel,
+        linear_rows<L, 1>(tokens, x.data, x.stride, w + p * stride, stride, columns, out.data + p * kPanel,
                           out.stride, true);
 }
 
-// Many rows: a block of a panel stays in the cache while groups of nearly equal size pass over it.
+// A block of a panel in float32.
 template <class L>
-void linear_many(Rows x, Panels w, Rows out, int64_t tokens, int64_t begin, int64_t end) {
-    const int64_t stride = w.columns * kPanel;
+const float* linear_block(const float* w, int64_t, float*) {
+    return w;
+}
+
+template <class L>
+const float* linear_block(const Brief* w, int64_t columns, float* wide) {
+    for (int64_t i = 0; i < columns * kPanel; i += 8) L::load(w + i).store(wide + i);
+    return wide;
+}
+
+// Many rows: a block of a panel stays in the cache while groups of nearly equal size pass over it.
+template <class L, class W>
+void linear_many(Rows x, const W* w, int64_t width, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+    float wide[kBlock * kPanel];
+    const int64_t stride = width * kPanel;
     const int64_t groups = (tokens + kMostRows - 1) / kMostRows;
     for (int64_t p = begin; p < end; p++)
-        for (int64_t k = 0; k < w.columns; k += kBlock) {
-            const int64_t columns = w.columns - k < kBlock ? w.columns - k : kBlock;
+        for (int64_t k = 0; k < width; k += kBlock) {
+            const int64_t columns = width - k < kBlock ? width - k : kBlock;
+            const float* block = linear_block<L>(w + p * stride + k * kPanel, columns, wide);
             for (int64_t g = 0; g < groups; g++) {
                 const int64_t first = tokens * g / groups, last = tokens * (g + 1) / groups;
-                linear_rows<L, 1>(last - first, x.row(first) + k, x.stride, w.data + p * stride + k * kPanel, stride,
-                                  columns, out.row(first) + p * kPanel, out.stride, k == 0);
+                linear_rows<L, 1>(last - first, x.row(first) + k, x.stride, block, stride, columns,
+                                  out.row(first) + p * kPanel, out.stride, k == 0);
             }
         }
 }
@@ -182,14 +198,22 @@ void linear_narrow(Rows x, const Panels& w, Rows out, int64_t tokens, int64_t be
         }
 }
 
+template <class L, class W>
+void linear_wide(Rows x, const W* w, int64_t columns, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+    if (tokens <= kMostRows)
+        linear_few<L>(x, w, columns, out, tokens, begin, end);
+    else
+        linear_many<L>(x, w, columns, out, tokens, begin, end);
+}
+
 template <class L>
 void linear(Rows x, Panels w, const Rows* residual, Rows out, int64_t tokens, int64_t begin, int64_t end) {
     if (w.bytes)
         linear_narrow<L>(x, w, out, tokens, begin, end);
-    else if (tokens <= kMostRows)
-        linear_few<L>(x, w, out, tokens, begin, end);
+    else if (w.briefs)
+        linear_wide<L>(x, w.briefs, w.columns, out, tokens, begin, end);
     else
-        linear_many<L>(x, w, out, tokens, begin, end);
+        linear_wide<L>(x, w.data, w.columns, out, tokens, begin, end);
     if (w.bias || residual) linear_finish<L>(w.bias, residual, out, tokens, begin * kPanel, end * kPanel);
 }
 

@@ -48,13 +48,13 @@ void Program::multiply(const std::vector<MatrixPtr>& matrices, Rows in, Rows out
     const bool worth = pairs * matrices[0]->columns * matrices[0]->rows >= kWorthSharing;
     const int64_t wanted = (pool_.threads() * kItemsPerThread + active - 1) / active;
     const int64_t shares = worth ? std::min(quads, wanted) : 1;
+    const Input input = this->input(in, pairs, *matrices[0]);
     const auto work = [&](int64_t item) {
         const int64_t expert = mix.active[static_cast<size_t>(item / shares)], share = item % shares;
         const int64_t first = mix.begins[static_cast<size_t>(expert)], last = mix.begins[static_cast<size_t>(expert) + 1];
         const Matrix& matrix = *matrices[static_cast<size_t>(expert)];
         const int64_t begin = quads * share / shares * 4, end = std::min(matrix.panels(), quads * (share + 1) / shares * 4);
-        kernels_.linear({in.row(first), in.stride}, matrix.view(), nullptr, {out.row(first), out.stride}, last - first,
-                        begin, end);
+        product(input, first, last - first, matrix, nullptr, {out.row(first), out.stride}, begin, end);
     };
     if (worth)
         pool_.each(active * shares, work);
@@ -85,12 +85,12 @@ void Program::experts(int x, int routes, std::vector<MatrixPtr> gate_ups, std::v
                 for (int64_t r = first; r < last; r++) round_groups(it.row(r), columns, it.row(r));
             });
         };
-        if (gate_ups[0]->rounded) round(in, width);
+        if (gate_ups[0]->rounds_input) round(in, width);
         multiply(gate_ups, in, both, pairs);
         each_row(pairs, inner * 4, [&](int64_t first, int64_t last) {
             for (int64_t r = first; r < last; r++) kernels_.swiglu(both.row(r), both.row(r) + inner, inner, gated.row(r));
         });
-        if (downs[0]->rounded) round(gated, inner);
+        if (downs[0]->rounds_input) round(gated, inner);
         multiply(downs, gated, done, pairs);
         each_row(tokens, chosen * width, [&](int64_t first, int64_t last) {
             for (int64_t t = first; t < last; t++) {

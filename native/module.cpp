@@ -8,6 +8,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "choose.h"
 #include "kernels.h"
@@ -39,7 +40,7 @@ int64_t size(const Array<const int32_t, 1>& array) { return static_cast<int64_t>
 
 std::shared_ptr<Program> make_program(const std::string& kernels, int threads, int64_t layers, int64_t heads,
                                       int64_t kv_heads, int64_t head_dim, int64_t pages, Array<const float, 2> cosines,
-                                      Array<const float, 2> sines, float scale, int64_t value_dim) {
+                                      Array<const float, 2> sines, float scale, int64_t value_dim, bool half) {
     require(head_dim % 2 == 0 && head_dim <= kMostHeadDim, "head_dim is even and at most 640");
     require(value_dim >= 0 && value_dim <= head_dim, "value_dim is at most head_dim");
     require(heads % kv_heads == 0 && threads > 0, "heads is a multiple of kv_heads; at least one thread");
@@ -48,23 +49,57 @@ std::shared_ptr<Program> make_program(const std::string& kernels, int threads, i
                 static_cast<int64_t>(cosines.shape(1)) * 2 == turned,
             "cosines and sines are [positions, head_dim / 2], and without the part that is a value");
     const Geometry geometry = {
-        layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0)), turned, value_dim, scale};
+        layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0)), turned, value_dim, scale, half};
     return std::make_shared<Program>(kernels_named(kernels), threads, geometry, cosines.data(), sines.data());
 }
 
-void put(Matrix& matrix, int64_t first, Array<const float, 2> rows) {
+Storage storage_named(const std::string& name) {
+    if (name == "float32") return Storage::kFloat32;
+    if (name == "bfloat16") return Storage::kBfloat16;
+    if (name == "float8") return Storage::kFloat8;
+    require(name == "int8", "storage is float32, bfloat16, float8 or int8");
+    return Storage::kInt8;
+}
+
+MatrixPtr make_matrix(int64_t rows, int64_t columns, bool bias, const std::string& storage, int64_t block, bool rounds_input) {
+    require(rows > 0 && columns > 0 && block > 0, "a matrix has rows, columns and blocks");
+    return std::make_shared<Matrix>(rows, columns, bias, storage_named(storage), block, rounds_input);
+}
+
+MatrixPtr keep_matrix(int64_t rows, int64_t columns, bool bias, Array<const uint8_t, 1> codes, Array<const float, 1> scales) {
+    using Both = std::pair<Array<const uint8_t, 1>, Array<const float, 1>>;
+    auto matrix = std::make_shared<Matrix>(rows, columns, bias, codes.data(), scales.data(), std::make_shared<Both>(codes, scales));
+    require(static_cast<int64_t>(codes.shape(0)) == matrix->bytes() && static_cast<int64_t>(scales.shape(0)) == matrix->scales(),
+            "codes and scales are of another shape");
+    return matrix;
+}
+
+// The rows go to a place that is there, in the matrix's own type.
+template <class Type>
+int64_t rows_for(const Matrix& matrix, Storage storage, int64_t first, const Array<const Type, 2>& rows) {
     const int64_t count = static_cast<int64_t>(rows.shape(0));
-    require(matrix.block == 0 && first >= 0 && first + count <= matrix.rows &&
+    require(matrix.storage == storage && first >= 0 && first + count <= matrix.rows &&
                 static_cast<int64_t>(rows.shape(1)) == matrix.columns,
             "the rows do not fit the matrix");
-    matrix.put(first, count, rows.data());
+    return count;
+}
+
+void put(Matrix& matrix, int64_t first, Array<const float, 2> rows) {
+    matrix.put(first, rows_for(matrix, Storage::kFloat32, first, rows), rows.data());
+}
+
+void put_briefs(Matrix& matrix, int64_t first, Array<const uint16_t, 2> rows) {
+    matrix.put_briefs(first, rows_for(matrix, Storage::kBfloat16, first, rows), rows.data());
+}
+
+void put_rounded(Matrix& matrix, int64_t first, Array<const float, 2> rows) {
+    const int64_t count = rows_for(matrix, Storage::kInt8, first, rows);
+    nb::gil_scoped_release released;
+    matrix.put_rounded(first, count, rows.data());
 }
 
 void put_blocks(Matrix& matrix, int64_t first, Array<const uint8_t, 2> rows, Array<const float, 2> scales) {
-    const int64_t count = static_cast<int64_t>(rows.shape(0)), block = matrix.block;
-    require(block > 0 && first >= 0 && first + count <= matrix.rows &&
-                static_cast<int64_t>(rows.shape(1)) == matrix.columns,
-            "the rows do not fit the matrix");
+    const int64_t count = rows_for(matrix, Storage::kFloat8, first, rows), block = matrix.block;
     require(static_cast<int64_t>(scales.shape(0)) == (count + block - 1) / block &&
                 static_cast<int64_t>(scales.shape(1)) == (matrix.columns + block - 1) / block,
             "one scale for each block");
@@ -75,6 +110,15 @@ void put_bias(Matrix& matrix, int64_t first, Array<const float, 1> values) {
     const int64_t count = static_cast<int64_t>(values.shape(0));
     require(first >= 0 && first + count <= matrix.rows && matrix.view().bias, "the bias does not fit the matrix");
     matrix.put_bias(first, count, values.data());
+}
+
+// The memory of a matrix, for as long as the matrix lives.
+nb::ndarray<nb::numpy, const uint8_t, nb::ndim<1>> codes_of(const Matrix& matrix) {
+    return {matrix.data(), {static_cast<size_t>(matrix.bytes())}, nb::handle()};
+}
+
+nb::ndarray<nb::numpy, const float, nb::ndim<1>> scales_of(const Matrix& matrix) {
+    return {matrix.scale_data(), {static_cast<size_t>(matrix.scales())}, nb::handle()};
 }
 
 int64_t choose_token(Array<const float, 1> logits, double temperature, int64_t top_k, double top_p, double min_p,
@@ -122,14 +166,19 @@ NB_MODULE(_native, m) {
           "The token at `number` in [0, 1) of the filtered distribution.");
 
     nb::class_<Matrix>(m, "Matrix")
-        .def(nb::init<int64_t, int64_t, bool, int64_t, bool>(), "rows"_a, "columns"_a, "bias"_a, "block"_a = 0,
-             "rounded"_a = false)
+        .def(nb::new_(&make_matrix), "rows"_a, "columns"_a, "bias"_a, "storage"_a = "float32", "block"_a = 1,
+             "rounds_input"_a = false)
+        .def_static("kept", &keep_matrix, "rows"_a, "columns"_a, "bias"_a, "codes"_a, "scales"_a)
         .def("put", &put, "first"_a, "rows"_a)
+        .def("put_briefs", &put_briefs, "first"_a, "rows"_a)
+        .def("put_rounded", &put_rounded, "first"_a, "rows"_a)
         .def("put_blocks", &put_blocks, "first"_a, "rows"_a, "scales"_a)
         .def("put_bias", &put_bias, "first"_a, "values"_a)
         .def_prop_ro("rows", [](const Matrix& it) { return it.rows; })
         .def_prop_ro("columns", [](const Matrix& it) { return it.columns; })
-        .def_prop_ro("rounded", [](const Matrix& it) { return it.rounded; });
+        .def_prop_ro("rounds_input", [](const Matrix& it) { return it.rounds_input; })
+        .def_prop_ro("codes", &codes_of, nb::rv_policy::reference_internal)
+        .def_prop_ro("scales", &scales_of, nb::rv_policy::reference_internal);
 
     nb::class_<Vector>(m, "Vector").def("__init__", [](Vector* self, Array<const float, 1> values) {
         new (self) Vector(static_cast<int64_t>(values.shape(0)), values.data());
@@ -137,7 +186,7 @@ NB_MODULE(_native, m) {
 
     nb::class_<Program>(m, "Program")
         .def(nb::new_(&make_program), "kernels"_a, "threads"_a, "layers"_a, "heads"_a, "kv_heads"_a, "head_dim"_a,
-             "pages"_a, "cosines"_a, "sines"_a, "scale"_a = 1.0f, "value_dim"_a = 0)
+             "pages"_a, "cosines"_a, "sines"_a, "scale"_a = 1.0f, "value_dim"_a = 0, "half"_a = false)
         .def("buffer", &Program::buffer, "width"_a)
         .def("embed", &Program::embed, "table"_a, "out"_a)
         .def("rms_norm", &Program::rms_norm, "x"_a, "weight"_a, "epsilon"_a, "out"_a, "few"_a)

@@ -22,7 +22,7 @@ Program::Program(const Kernels& kernels, int threads, Geometry geometry, const f
 }
 
 void Program::make_cache() {
-    const int64_t size = geometry_.layers * geometry_.kv_heads * geometry_.pages * cache_stride_;
+    const int64_t size = geometry_.layers * geometry_.kv_heads * geometry_.pages * cache_stride_ / (geometry_.half ? 2 : 1);
     keys_ = Memory(size);
     values_ = Memory(geometry_.value_dim ? 0 : size);
 }
@@ -51,11 +51,18 @@ void Program::reserve(int64_t tokens) {
 
 Cache Program::cache(const Memory& memory, int64_t layer) const {
     const int64_t size = geometry_.kv_heads * geometry_.pages * cache_stride_;
-    return {memory.data() + layer * size, geometry_.pages, cache_stride_};
+    return {memory.data() + layer * size / (geometry_.half ? 2 : 1), geometry_.pages, cache_stride_, geometry_.half};
+}
+
+void Program::store(const float* from, int64_t count, const Cache& cache, int64_t head, int64_t page) const {
+    if (cache.half)
+        kernels_.halve(from, count, cache.at<Half>(head, page));
+    else
+        std::memcpy(cache.at<float>(head, page), from, sizeof(float) * static_cast<size_t>(count));
 }
 
 void Program::embed(MatrixPtr table, int out) {
-    if (table->block) throw std::invalid_argument("a table of embeddings is float32");
+    if (table->scales()) throw std::invalid_argument("a table of embeddings is float32 or bfloat16");
     vocabulary_ = std::min(vocabulary_, table->rows);
     stages_.push_back([=](const Batch& batch) {
         const Rows to = rows(out);
@@ -75,6 +82,29 @@ void Program::rms_norm(int x, VectorPtr weight, float epsilon, int out, bool few
     });
 }
 
+Program::Input Program::input(Rows in, int64_t count, const Matrix& matrix) {
+    if (!matrix.rounded()) return {in, {}};
+    const int64_t stride = padded(matrix.columns), groups = matrix.view().blocks();
+    if (count * stride > codes_size_) {
+        codes_size_ = std::max(count * stride, 2 * codes_size_);
+        codes_ = Memory((codes_size_ + 1) / 2);
+        scales_ = Memory(codes_size_);
+    }
+    const Rounded rounded = {reinterpret_cast<int16_t*>(codes_.data()), stride, scales_.data(), groups};
+    each_row(count, matrix.columns, [&](int64_t first, int64_t last) {
+        for (int64_t t = first; t < last; t++) kernels_.round(in.row(t), matrix.columns, rounded.from(t));
+    });
+    return {in, rounded};
+}
+
+void Program::product(const Input& in, int64_t first, int64_t count, const Matrix& matrix, const Rows* residual, Rows out,
+                      int64_t begin, int64_t end) const {
+    if (matrix.rounded())
+        kernels_.linear_rounded(in.rounded.from(first), matrix.view(), residual, out, count, begin, end);
+    else
+        kernels_.linear({in.rows.row(first), in.rows.stride}, matrix.view(), residual, out, count, begin, end);
+}
+
 void Program::linear(int x, MatrixPtr matrix, int residual, int out, bool few) {
     stages_.push_back([=](const Batch& batch) {
         const Rows from = rows(x), to = rows(out), add = residual < 0 ? Rows{nullptr, 0} : rows(residual);
@@ -83,10 +113,11 @@ void Program::linear(int x, MatrixPtr matrix, int residual, int out, bool few) {
         // Shares of at least four panels, which one pass over a single row takes together.
         const int64_t most = std::min((panels + 3) / 4, pool_.threads() * kItemsPerThread);
         const int64_t shares = tokens == 0 ? 0 : work < kWorthSharing ? 1 : most;
+        const Input in = input(from, tokens, *matrix);
         pool_.each(shares, [&](int64_t i) {
             const int64_t quads = (panels + 3) / 4;
             const int64_t begin = quads * i / shares * 4, end = std::min(panels, quads * (i + 1) / shares * 4);
-            kernels_.linear(from, matrix->view(), residual < 0 ? nullptr : &add, to, tokens, begin, end);
+            product(in, 0, tokens, *matrix, residual < 0 ? nullptr : &add, to, begin, end);
         });
     });
 }
@@ -96,7 +127,6 @@ void Program::rope_store(int qkv, int64_t layer, int out) {
         const Rows from = rows(qkv), to = rows(out);
         const int64_t dim = geometry_.head_dim, queries = geometry_.heads * dim, keys = geometry_.kv_heads * dim;
         const Cache key_cache = cache(keys_, layer), value_cache = cache(values_, layer);
-        const int64_t between = geometry_.pages * cache_stride_;
         each_row(batch.count, queries + 2 * keys, [&](int64_t first, int64_t last) {
             for (int64_t t = first; t < last; t++) {
                 const int64_t position = batch.positions[t];
@@ -104,9 +134,12 @@ void Program::rope_store(int qkv, int64_t layer, int out) {
                 const float *cosines = cosines_.data() + position * (dim / 2), *sines = sines_.data() + position * (dim / 2);
                 const float* row = from.row(t);
                 kernels_.rope(row, cosines, sines, geometry_.heads, dim, to.row(t), dim);
-                kernels_.rope(row + queries, cosines, sines, geometry_.kv_heads, dim, key_cache.at(0, page), between);
-                for (int64_t h = 0; h < geometry_.kv_heads; h++)
-                    std::memcpy(value_cache.at(h, page), row + queries + keys + h * dim, sizeof(float) * static_cast<size_t>(dim));
+                float key[kMostHeadDim];
+                for (int64_t h = 0; h < geometry_.kv_heads; h++) {
+                    kernels_.rope(row + queries + h * dim, cosines, sines, 1, dim, key, dim);
+                    store(key, dim, key_cache, h, page);
+                    store(row + queries + keys + h * dim, dim, value_cache, h, page);
+                }
             }
         });
     });
@@ -233,7 +266,7 @@ bool Program::accepts(const Batch& batch, int64_t slots) const {
 }
 
 void Program::run(const Batch& batch, float* out) {
-    reserve(batch.count);
+    reserve(std::max(batch.count, batch.sampled_count));
     cut_runs(batch);
     for (const Stage& stage : stages_) stage(batch);
     const Rows from = rows(result_);

@@ -27,6 +27,7 @@ struct Geometry {
     int64_t turned;     // Dimensions of a head that are turned by its position.
     int64_t value_dim;  // 0: values have a cache of their own, head_dim wide; else a value is the head of its key.
     float scale;        // Of attention's scores.
+    bool half;          // Keys and values are kept in float16.
 
     int64_t value_width() const { return value_dim ? value_dim : head_dim; }
 };
@@ -110,6 +111,11 @@ private:
         Rows rows(int part, int64_t count, int64_t width);
         void group(Rows routes, int64_t tokens, int64_t chosen, int64_t experts);
     };
+    // What is multiplied with a matrix: the rows, and for 8-bit integers the rows rounded.
+    struct Input {
+        Rows rows;
+        Rounded rounded;
+    };
     using Stage = std::function<void(const Batch&)>;
 
     Rows rows(int buffer) const;
@@ -117,8 +123,13 @@ private:
     void cut_runs(const Batch& batch);
     void make_cache();
     Cache cache(const Memory& memory, int64_t layer) const;
+    void store(const float* from, int64_t count, const Cache& cache, int64_t head, int64_t page) const;
     void attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t window, int64_t item) const;
     void norm_heads(const float* from, int64_t heads, const Vector& weight, float epsilon, float* to) const;
+    Input input(Rows in, int64_t count, const Matrix& matrix);
+    // out = in · matrixᵀ for rows [first, first + count) and panels [begin, end).
+    void product(const Input& in, int64_t first, int64_t count, const Matrix& matrix, const Rows* residual, Rows out,
+                 int64_t begin, int64_t end) const;
     void multiply(const std::vector<MatrixPtr>& matrices, Rows in, Rows out, int64_t pairs);
     // Calls work(first, last) over ranges of rows.
     template <class Work>
@@ -142,6 +153,9 @@ private:
     std::vector<Stage> stages_;
     std::vector<Run> runs_;
     Mixture mixture_;
+    Memory codes_;   // Of an input that was rounded,
+    Memory scales_;  // and its scales.
+    int64_t codes_size_ = 0;
     int64_t reserved_ = 0;
     int result_ = -1;
     Pool pool_;

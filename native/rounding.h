@@ -6,9 +6,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "kernels.h"
+
 namespace colonnade {
 
-constexpr int64_t kGroup = 128;
 constexpr float kLargest = 448.0f;
 
 // The nearest number of E4M3, of two the even one; |x| is at most kLargest, or hardly above.

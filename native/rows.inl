@@ -71,4 +71,16 @@ void rope(const float* x, const float* cosines, const float* sines, int64_t head
     }
 }
 
+template <class L>
+void halve(const float* x, int64_t count, Half* out) {
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8) L::load(x + i).store(out + i);
+    if (i == count) return;
+    float rest[8] = {};
+    Half halves[8];
+    for (int64_t j = 0; j < count - i; j++) rest[j] = x[i + j];
+    L::load(rest).store(halves);
+    for (int64_t j = 0; j < count - i; j++) out[i + j] = halves[j];
+}
+
 }  // namespace colonnade

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from command_line import Run
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench"))  # the stand-in server
+for room in ("bench", "engine"):  # the stand-in servers
+    sys.path.insert(0, str(Path(__file__).parents[1] / room))
 
 
 @pytest.fixture

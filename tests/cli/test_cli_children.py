@@ -102,6 +102,22 @@ async def test_waiting_ends_when_it_is_vain() -> None:
         await until_ready("http://127.0.0.1:9", 0.0, asyncio.Event().wait(), "the thing")  # type: ignore[arg-type]
 
 
+async def test_no_time_counts_while_something_is_fetched() -> None:
+    said: list[str] = []
+    doings = iter(["fetching a: 1 %", "fetching a: 2 %"])
+    with pytest.raises(DeadlineExceeded):
+        await until_ready(
+            "http://127.0.0.1:9",
+            0.0,
+            asyncio.Event().wait(),  # type: ignore[arg-type]
+            "the thing",
+            tell=said.append,
+            doing=lambda: next(doings, ""),
+        )
+    assert said == ["fetching a: 1 %"]  # the next word within PAUSE is one too many
+    assert list(doings) == []
+
+
 async def test_a_signal_cancels_and_a_second_one_hurries() -> None:
     steps: list[str] = []
     hurried = asyncio.Event()
@@ -231,7 +247,13 @@ def test_a_detached_run_whose_listener_has_gone_goes_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("colonnade-tiny", "colonnade-tiny"), ("/m/My Llama+/", "My-Llama"), ("///", "model")]
+    ("model", "name"),
+    [
+        ("colonnade-tiny", "colonnade-tiny"),
+        ("/m/My Llama+/", "My-Llama"),
+        ("///", "model"),
+        ("org/My_Llama@v1", "My_Llama"),
+    ],
 )
 def test_names_of_deployments(model: str, name: str) -> None:
     assert name_of(model) == name

@@ -86,6 +86,7 @@ def test_a_day_with_up(home: Path) -> None:
         [replica] = told("ps")
         assert replica["state"] == "ready"
         assert {"id", "pid", "state", "reason", "restarts"} <= replica.keys()
+        assert (replica["quantisation"], replica["facts"]["kv_dtype"]) == ("none", "float32")
         assert told("chat", "Book Ann", "--max-tokens", "3")["text"]
 
         again = told("up")
@@ -120,6 +121,26 @@ def test_a_day_with_up(home: Path) -> None:
     with up() as second:
         assert second["key"] == greeting["key"]
         assert {each["name"] for each in told("keys", "list")} == {"local"}
+
+
+def test_a_deployment_that_rests_wakes_for_its_requests(home: Path, tmp_path: Path) -> None:
+    """From zero: several requests at once, one activation, all served; then a fixed number, and a file with faults."""
+    with up() as greeting:
+        file = tmp_path / "desk.yaml"
+        file.write_text("model: colonnade-tiny\nname: desk\nscaling: {min: 0, max: 2, target: 64}\nreplica: 1\n")
+        assert "desk.yaml:4: replica:" in colonnade("deploy", str(file), code=1).stderr
+        file.write_text("model: colonnade-tiny\nname: desk\nreplicas: 0\n")
+        assert told("deploy", str(file))["replicas"] == 0
+        assert told("scale", "desk", "--min", "0", "--max", "2", "--target", "64")["scaling"]["max"] == 2
+        words = [*COLONNADE, "chat", "--url", greeting["url"], "--key", greeting["key"], "--model", "desk", "Hi"]
+        asked = [subprocess.Popen([*words, "--max-tokens", "2"], stdout=subprocess.DEVNULL) for _ in range(3)]
+        assert [each.wait(PATIENCE) for each in asked] == [0, 0, 0]
+        changes = [row for row in told("explain", "scale", "desk") if row["what"] == "scaled"]
+        assert [row["why"].partition(":")[0] for row in changes] == ["0 -> 1"]
+        assert told("scale", "desk", "0").get("scaling") is None
+        assert "no such" not in colonnade("explain", "scale", "desk").stderr
+        colonnade("scale", "desk", code=2)
+        colonnade("explain", "scale", "none", code=1)
 
 
 def run_chat(url: str, key: str) -> int:

@@ -18,9 +18,11 @@ import tiny_families
 import tiny_llama
 from tokenizers import Tokenizer
 
+from colonnade.engine.drafter import Drafter
 from colonnade.engine.folder import SHIPPED
 from colonnade.engine.limits import Limits
 from colonnade.engine.models.registry import ARCHITECTURES
+from colonnade.engine.ngram import NgramDrafter
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.worker import LoadedWorker
 from colonnade.wire.errors import SetupError
@@ -80,9 +82,11 @@ class House:
         return {key: run(loaded, [submit], prefix_cache=False)[key] for key, submit in requests().items()}
 
 
-def run(loaded: LoadedWorker, submits: list[Submit], pages: int = 512, **limits: Any) -> Answers:
+def run(
+    loaded: LoadedWorker, submits: list[Submit], pages: int = 512, drafter: Drafter | None = None, **limits: Any
+) -> Answers:
     """All at once."""
-    scheduler = Scheduler(Limits(**({"pages": pages, "max_context": 200, "max_running": 8} | limits)))
+    scheduler = Scheduler(Limits(**({"pages": pages, "max_context": 200, "max_running": 8} | limits)), drafter)
     answers: Answers = {submit.key: [] for submit in submits}
     for submit in submits:
         assert scheduler.submit(submit) is None
@@ -144,6 +148,10 @@ def replay(house: House) -> None:
 
 def threads(house: House) -> None:
     assert same(house, house.alone(house.load(threads=2)))
+
+
+def speculation(house: House) -> None:
+    assert same(house, run(house.loaded, list(requests().values()), drafter=NgramDrafter(1)))
 
 
 def logprobs(house: House) -> None:
@@ -223,6 +231,7 @@ FEATURES: dict[str, Callable[[House], None]] = {
     "retraction under memory pressure": retraction,
     "going on by replay": replay,
     "equal answers on any number of threads": threads,
+    "n-gram speculation": speculation,
     "log-probabilities": logprobs,
     "penalties, logit bias": penalties,
     "grammars": grammar,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from colonnade.engine.footprint import Footprint
 from colonnade.engine.memory import AUTO_TOKENS, cache_size, free_memory
-from colonnade.wire.errors import BadSetting
+from colonnade.wire.errors import BadSetting, SetupError
 
 GIB = 1 << 30
 
@@ -50,6 +52,71 @@ def test_a_long_context_gets_a_larger_cache() -> None:
 def test_contradictions(settings: Cache, free: int, message: str) -> None:
     with pytest.raises(BadSetting, match=message):
         cache_size(settings, 2048, 8192, free)
+
+
+MEMINFO = "MemTotal: 9000000 kB\nMemAvailable: 1000000 kB\n"
+MIB = 1 << 20
+
+
+def machine(root: Path, files: dict[str, str]) -> int:
+    for name, text in {"proc/meminfo": MEMINFO, **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return free_memory(root)
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 1_000_000 << 10),
+        ({"proc/meminfo": ""}, 4 << 30),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, 1_000_000 << 10),
+        (
+            {
+                "proc/self/cgroup": "0::/\n",
+                "sys/fs/cgroup/memory.max": f"{100 * MIB}\n",
+                "sys/fs/cgroup/memory.current": f"{60 * MIB}\n",
+                "sys/fs/cgroup/memory.stat": f"anon {20 * MIB}\nactive_file 0\ninactive_file {30 * MIB}\n",
+            },
+            70 * MIB,
+        ),
+        (
+            {
+                "proc/self/cgroup": "0::/outer/inner\n",
+                "sys/fs/cgroup/outer/inner/memory.max": "max\n",
+                "sys/fs/cgroup/outer/inner/memory.current": "1\n",
+                "sys/fs/cgroup/outer/memory.max": f"{50 * MIB}\n",
+                "sys/fs/cgroup/outer/memory.current": f"{20 * MIB}\n",
+            },
+            30 * MIB,
+        ),
+        (
+            {
+                "proc/self/cgroup": "4:memory:/a\n3:cpu:/a\n0::/\n",
+                "sys/fs/cgroup/memory/a/memory.limit_in_bytes": f"{40 * MIB}\n",
+                "sys/fs/cgroup/memory/a/memory.usage_in_bytes": f"{50 * MIB}\n",
+                "sys/fs/cgroup/memory/a/memory.stat": f"total_inactive_file {5 * MIB}\n",
+            },
+            0,
+        ),
+        (
+            {"sys/fs/cgroup/memory.max": f"{9 * MIB}\n", "sys/fs/cgroup/memory.current": f"{MIB}\n"},
+            8 * MIB,
+        ),
+    ],
+    ids=["no groups", "no books", "no limit", "version 2", "a group above", "version 1, used up", "unknown group"],
+)
+def test_the_smallest_limit_counts(tmp_path: Path, files: dict[str, str], free: int) -> None:
+    assert machine(tmp_path, files) == free
+
+
+def test_weights_that_do_not_fit_are_refused_with_numbers() -> None:
+    footprint = Footprint(weights=3 * GIB, token=1024)
+    footprint.check_weights(3 * GIB, "cpu")
+    with pytest.raises(SetupError, match=f"{3 * GIB} bytes in memory .* {GIB} are free on cpu") as caught:
+        footprint.check_weights(GIB, "cpu")
+    assert "free 2.0 GiB" in caught.value.hint
+    assert caught.value.reason == "out_of_memory"
 
 
 def test_free_memory_is_measured() -> None:

@@ -41,9 +41,9 @@ class Book:
 class Bench:
     def __init__(self) -> None:
         self.book = Book()
-        self.scheduler = Scheduler(LIMITS, "old")
+        self.scheduler = Scheduler(LIMITS, weights="old")
         self.worker = OracleWorker(LIMITS.max_running, LIMITS.pages, 100)
-        self.changes = Changes(Servable(self.worker, LIMITS, "old", {}, self.book), self.scheduler)
+        self.changes = Changes(Servable(self.worker, LIMITS, "old", {}, holder=self.book), self.scheduler)
 
     def submit(self, key: str) -> Refused | None:
         submit = Submit(key, [1, 2, 3, 4], Sampling(max_tokens=2))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny_families
+import torch
 
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.kernels.native import NativeKernels
@@ -51,10 +53,19 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=list(MODELS))
+STORAGES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.bfloat16, "kv": torch.float32}
+"""What weights are in memory (kv: keys and values in float16), and what the checkpoint stores."""
+CASES = [
+    *((name, "float32") for name in MODELS),
+    *((name, storage) for name in ("experts", "latent attention") for storage in ("bfloat16", "int8")),
+    *((name, "kv") for name in ("window of 20", "latent attention")),
+]
+
+
+@pytest.fixture(scope="module", params=CASES, ids=" in ".join)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    family, config = MODELS[request.param]
-    return tiny_families.make(tmp_path_factory.mktemp("model"), family, **config).folder
+    (family, config), storage = MODELS[request.param[0]], request.param[1]
+    return tiny_families.make(tmp_path_factory.mktemp(storage), family, dtype=STORAGES[storage], **config).folder
 
 
 @pytest.fixture(scope="module", params=["avx2", "portable"])
@@ -66,8 +77,10 @@ def program(folder: Path, instructions: str, threads: int) -> Program:
     opened = ModelFolder.open(folder)
     model = model_class(opened.architecture)(opened.config)
     weights = open_weights(opened.weight_files, model.expected(), model.ignored, model.optional())
-    kernels = NativeKernels(threads, instructions)
-    return kernels.program(model.bind(weights, kernels), model.geometry(SLOTS * CONTEXT, CONTEXT))
+    kernels = NativeKernels(threads, instructions, "int8" if folder.name.startswith("int8") else "none")
+    kv_dtype = "float16" if folder.name.startswith("kv") else "float32"
+    shape = replace(model.geometry(SLOTS * CONTEXT, CONTEXT), kv_dtype=kv_dtype)
+    return kernels.program(model.bind(weights, kernels), shape)
 
 
 PAGES = np.random.default_rng(1).permutation(SLOTS * CONTEXT).astype(np.int32).reshape(SLOTS, CONTEXT)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_llama
+import torch
 
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.kernels.native import NativeKernels
@@ -17,19 +19,28 @@ from colonnade.engine.models.llama import Llama
 SLOTS, CONTEXT = 36, 220
 
 
+STORAGES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.float16, "kv": torch.float32}
+"""What weights are in memory (kv: keys and values in float16), and what the checkpoint stores."""
+
+
+@pytest.fixture(scope="module", params=STORAGES)
+def storage(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_llama.make(
-        tmp_path_factory.mktemp("llama"), attention_bias=True, hidden_size=306, vocab_size=200
-    ).folder
+def folder(storage: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder, shape = tmp_path_factory.mktemp(storage), {"hidden_size": 306, "vocab_size": 200}
+    return tiny_llama.make(folder, dtype=STORAGES[storage], attention_bias=True, **shape).folder
 
 
 def program(folder: Path, instructions: str, threads: int) -> Program:
     opened = ModelFolder.open(folder)
     model = Llama(opened.config)
-    kernels = NativeKernels(threads, instructions)
+    kernels = NativeKernels(threads, instructions, "int8" if folder.name.startswith("int8") else "none")
     forward = model.bind(open_weights(opened.weight_files, model.expected()), kernels)
-    return kernels.program(forward, model.geometry(SLOTS * CONTEXT, CONTEXT))
+    kv_dtype = "float16" if folder.name.startswith("kv") else "float32"
+    return kernels.program(forward, replace(model.geometry(SLOTS * CONTEXT, CONTEXT), kv_dtype=kv_dtype))
 
 
 def pages() -> np.ndarray:

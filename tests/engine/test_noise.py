@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from colonnade.engine.noise import uniform
+from colonnade.engine.noise import ACCEPT, uniform
 
 COUNT = 20_000
 BINS = 64
@@ -23,6 +23,8 @@ ALONG = {
     "seed": lambda i: uniform(i, 0, 5),
     "choice": lambda i: uniform(7, i, 5),
     "high bits of the seed": lambda i: uniform(i << 44, 0, 5),
+    "position, for accepting": lambda i: uniform(7, 0, i, ACCEPT),
+    "streams": lambda i: uniform(7, 0, i // 3, i % 3),
 }
 
 

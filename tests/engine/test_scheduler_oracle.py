@@ -7,8 +7,11 @@ from collections import deque
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from seer import Seer
 
+from colonnade.engine.drafter import Drafter
 from colonnade.engine.limits import Limits
+from colonnade.engine.ngram import NgramDrafter
 from colonnade.engine.oracle import OracleWorker, continuation, logprob
 from colonnade.engine.radix import prefix_digest
 from colonnade.engine.scheduler import Scheduler
@@ -32,6 +35,7 @@ limits = st.builds(
     extent=st.integers(1, 16),
     worth_waiting=st.integers(1, 32),
     prefix_cache=st.booleans() | st.just(True),
+    draft_tokens=st.integers(1, 9),
 )
 samplings = st.builds(
     Sampling,
@@ -43,12 +47,17 @@ samplings = st.builds(
 
 
 class Engine(RuleBasedStateMachine):
-    """Random submissions, aborts and failures around `depth` steps in flight."""
+    """Random submissions, aborts and failures around `depth` steps in flight; drafts right, wrong and in part."""
 
-    @initialize(limits=limits, depth=st.integers(1, 2))
-    def begin(self, limits: Limits, depth: int) -> None:
+    @initialize(
+        limits=limits, depth=st.integers(1, 2), drafts=st.sampled_from(["none", "chains", "trees", "trees", "ngram"])
+    )
+    def begin(self, limits: Limits, depth: int, drafts: str) -> None:
         self.limits, self.depth = limits, depth
-        self.scheduler = Scheduler(limits)
+        self.seer = Seer(VOCAB, limits.context, drafts == "trees")
+        drafters: dict[str, Drafter | None] = {"none": None, "ngram": NgramDrafter(2)}
+        self.drafter = drafters.get(drafts, self.seer)
+        self.scheduler = Scheduler(limits, self.drafter)
         self.worker = OracleWorker(limits.max_running, limits.pages, VOCAB)
         self.in_flight: deque[Step] = deque()
         self.results: deque[Result] = deque()  # of the first of them
@@ -67,6 +76,7 @@ class Engine(RuleBasedStateMachine):
         namespace=st.sampled_from(NAMESPACES),
         priority=st.integers(0, 1),
         replayed=st.integers(0, 12) | st.just(0),
+        mistakes=st.lists(st.booleans(), min_size=1, max_size=7),
     )
     def submit(
         self,
@@ -77,6 +87,7 @@ class Engine(RuleBasedStateMachine):
         namespace: Namespace,
         priority: int,
         replayed: int,
+        mistakes: list[bool],
     ) -> None:
         for choice in range(choices):
             prompt = stem + tail
@@ -86,6 +97,8 @@ class Engine(RuleBasedStateMachine):
             submit = Submit(key, prompt, sampling, choice, whole[:replayed], namespace, priority)
             refused = self.scheduler.submit(submit)
             if refused is None:
+                if len(submit.replay) < len(whole):
+                    self.seer.learn(submit, mistakes)
                 self.open[key], self.tokens[key] = submit, list(submit.replay)
             else:
                 assert refused.key == key
@@ -130,6 +143,7 @@ class Engine(RuleBasedStateMachine):
             if delta.finish == "error":
                 assert delta.reason == "the step broke"
                 assert delta.position == len(self.tokens[delta.key])
+                assert not delta.tokens
                 del self.open[delta.key]
             else:
                 self.hear(delta)
@@ -164,13 +178,13 @@ class Engine(RuleBasedStateMachine):
         submit = self.open[delta.key]  # never after its end or abort
         tokens = self.tokens[delta.key]
         assert delta.position == len(tokens)
+        if len(tokens) > len(submit.replay) or not self.limits.prefix_cache:
+            assert not delta.cached
         tokens += delta.tokens
         if submit.sampling.logprobs is None:
             assert delta.logprobs is None
         elif delta.tokens:
-            assert delta.logprobs == [logprob(delta.tokens[0], submit.sampling.logprobs, VOCAB)]
-        if len(tokens) > len(submit.replay) + 1 or not self.limits.prefix_cache:
-            assert not delta.cached
+            assert delta.logprobs == [logprob(each, submit.sampling.logprobs, VOCAB) for each in delta.tokens]
         whole, finish = self.expected(submit.prompt, submit.sampling, submit.choice)
         assert tokens == whole[: len(tokens)]
         if delta.finish is not None:
@@ -190,6 +204,7 @@ class Engine(RuleBasedStateMachine):
         load = self.scheduler.load()
         assert load.pages_cached <= load.pages_used <= load.pages_total
         assert load.running + load.waiting <= len(self.open)
+        assert load.accepted <= load.drafted
 
     def teardown(self) -> None:
         if not hasattr(self, "scheduler"):
@@ -204,6 +219,7 @@ class Engine(RuleBasedStateMachine):
             self.sound()
         self.sound()
         assert not self.open, "some never ended"
+        assert self.drafter is not self.seer or not self.seer.known, "the drafter was not told of an end"
         load = self.scheduler.load()
         assert load.pages_used == load.pages_cached
         assert not load.running + load.waiting + load.tokens
@@ -225,7 +241,7 @@ TestEngine = Engine.TestCase
 
 
 def test_the_digest_of_a_cached_prefix_can_be_computed_by_anyone() -> None:
-    scheduler = Scheduler(Limits(pages=64, max_context=64), "w1")
+    scheduler = Scheduler(Limits(pages=64, max_context=64), weights="w1")
     worker = OracleWorker(32, 64, VOCAB)
     assert scheduler.submit(Submit("a", [1, 2, 3], Sampling(max_tokens=1), namespace=Namespace("t", "s"))) is None
     step = scheduler.plan()

@@ -44,8 +44,11 @@ class Tiny:
         return torch.log_softmax(logits.double(), -1).numpy()
 
 
-def make(folder: Path, family: str, shards: str = "5GB", **config: Any) -> Tiny:
-    """`family`: the prefix of transformers' classes, as in Qwen2. Norms and biases are made to matter."""
+def make(folder: Path, family: str, shards: str = "5GB", dtype: torch.dtype = torch.float32, **config: Any) -> Tiny:
+    """`family`: the prefix of transformers' classes, as in Qwen2. Norms and biases are made to matter.
+
+    `dtype`: what the checkpoint stores; the reference computes in float32 with exactly those weights.
+    """
     torch.manual_seed(20)
     config = DENSE | config
     made = getattr(transformers, f"{family}Config")(**{key: value for key, value in config.items() if value is not ...})
@@ -56,7 +59,8 @@ def make(folder: Path, family: str, shards: str = "5GB", **config: Any) -> Tiny:
                 values.add_(0.2 * torch.randn_like(values))
             elif name.endswith("gate.weight"):
                 values.copy_(0.5 * torch.randn_like(values))
-    model.save_pretrained(folder, max_shard_size=shards)
+    model.to(dtype).save_pretrained(folder, max_shard_size=shards)
+    model.float()
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
     return Tiny(folder, model)
 

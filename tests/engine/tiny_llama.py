@@ -57,14 +57,16 @@ class Tiny:
         return out[0, len(tokens) :].tolist()
 
 
-def make(folder: Path, **changes: Any) -> Tiny:
+def make(folder: Path, *, dtype: torch.dtype = torch.float32, **changes: Any) -> Tiny:
+    """`dtype`: what the checkpoint stores; the reference computes in float32 with exactly those weights."""
     torch.manual_seed(20)
     model = LlamaForCausalLM(LlamaConfig(**(BASE | changes))).eval()
     with torch.no_grad():
         for name, values in model.named_parameters():
             if "norm" in name or "bias" in name:
                 values.add_(0.2 * torch.randn_like(values))
-    model.save_pretrained(folder)
+    model.to(dtype).save_pretrained(folder)
+    model.float()
     (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
     return Tiny(folder, model)
 

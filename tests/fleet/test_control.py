@@ -12,7 +12,7 @@ from colonnade.fleet.control import Change, ControlPlane
 from colonnade.fleet.keys import digest
 from colonnade.fleet.sqlite import SqliteStore
 from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
-from colonnade.wire.routes import Happening, Observed, ReplicaStatus
+from colonnade.wire.routes import Demand, Demands, Happening, Observed, ReplicaStatus, Scaling
 
 READY = ReplicaStatus("tiny-0", "tiny", "e1", "ready", url="http://x")
 CHANGE = Change("tiny-model", 2)
@@ -59,6 +59,10 @@ async def test_generations_grow_with_changes_and_guard_them(plane: ControlPlane)
         ("tiny", Change("m", -1), "replicas"),
         ("tiny", Change("m", 10_001), "replicas"),
         ("tiny", Change("m", 1, {"nonsense": "1"}), "settings.nonsense"),
+        ("tiny", Change("m", scaling=Scaling(3, 2)), "scaling"),
+        ("tiny", Change("m", scaling=Scaling(0, 0)), "scaling"),
+        ("tiny", Change("m", scaling=Scaling(target=0.0)), "scaling"),
+        ("tiny", Change("m", scaling=Scaling(idle=-1.0)), "scaling"),
     ],
 )
 async def test_what_cannot_be_is_refused(plane: ControlPlane, name: str, change: Change, param: str) -> None:
@@ -152,3 +156,39 @@ async def test_a_control_plane_that_starts_again_knows_what_it_knew(store: Sqlit
     assert len(await again.events(0, 10)) == 3
     again.close()
     assert (await again.routes(after.revision + 1, 60)).routes == before.routes
+
+
+async def test_replicas_follow_demand_and_the_log_says_why(plane: ControlPlane) -> None:
+    await plane.deploy("tiny", Change("m", scaling=Scaling(0, 4, target=2)))
+    await plane.sync(report(READY), 0)
+    await plane.take_demand(Demands("g", (Demand("tiny", 9, 3),)))
+    await plane.autoscale()
+    assert plane.deployment("tiny").replicas == 2
+    await plane.autoscale()  # the same demand: nothing to say
+    told = [each.event for each in await plane.events(0, 10) if each.event.kind == "scaled"]
+    assert [each.reason for each in told] == [
+        "1 -> 2: 9.0 in flight over 6 s, 2 a replica: 4 wished, 1 ready, so 2 for now"
+    ]
+    assert plane.deployment("tiny").generation == 1
+
+
+async def test_a_change_keeps_what_demand_decided_within_the_new_bounds(plane: ControlPlane) -> None:
+    await plane.deploy("tiny", Change("m", 3))
+    assert (await plane.deploy("tiny", Change("m", scaling=Scaling(0, 8)))).replicas == 3
+    assert (await plane.deploy("tiny", Change("m", scaling=Scaling(0, 2)))).replicas == 2
+    assert (await plane.deploy("tiny", Change("m"))).scaling is None
+
+
+async def test_one_that_rests_is_told_to_gateways(plane: ControlPlane) -> None:
+    await plane.deploy("fixed", Change("m", 0))
+    await plane.deploy("tiny", Change("m", 0, scaling=Scaling(0, 2)))
+    found = await plane.routes(-1, 0)
+    assert (found.models, found.resting) == (("fixed", "tiny"), ("tiny",))
+
+
+async def test_a_deployment_that_went_while_demand_was_weighed_stays_gone(plane: ControlPlane) -> None:
+    await plane.deploy("tiny", Change("m", scaling=Scaling(2, 4)))
+    weighing = asyncio.create_task(plane.autoscale())
+    await plane.remove("tiny")
+    await weighing
+    assert plane.deployments() == []

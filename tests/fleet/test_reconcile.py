@@ -334,3 +334,31 @@ def test_news_of_nobody_is_ignored() -> None:
 
 def test_backoff_is_bounded_however_often_it_fails() -> None:
     assert Policy().backoff(10_000) == Policy().backoff_limit_s
+
+
+def test_no_time_counts_while_a_life_fetches_its_model() -> None:
+    fleet = Fleet(Policy(start_s=10.0))
+    fleet.want(TINY)
+    fleet.tell(Listening("tiny-0", "e1", "http://x"))
+    fleet.now = 9.0
+    fleet.tell(Probed("tiny-0", "e1", False, doing="fetching org/tiny: 50 %"))
+    status = fleet.status("tiny-0")
+    assert (status.state, status.reason) == ("starting", "fetching org/tiny: 50 %")
+    assert status.facts["doing"] == status.reason
+    fleet.now = 18.0
+    fleet.tell(Probed("tiny-0", "e1", False))
+    assert fleet.status("tiny-0").reason == ""
+    assert fleet.core.wake_at() == 19.0
+    fleet.now = 19.0
+    fleet.tell(Tick())
+    assert fleet.status("tiny-0").state == "draining"
+
+
+def test_what_a_life_fetched_is_not_told_any_more_when_it_is_ready() -> None:
+    fleet = Fleet()
+    fleet.want(TINY)
+    fleet.tell(Listening("tiny-0", "e1", "http://x"))
+    fleet.tell(Probed("tiny-0", "e1", False, doing="fetching"))
+    fleet.tell(Probed("tiny-0", "e1", True))
+    status = fleet.status("tiny-0")
+    assert (status.state, status.reason, status.facts) == ("ready", "", {})

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import uvloop
 from gateway_house import House
+from gateway_replica import gateway, replica
+
+__all__ = ["gateway", "replica"]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.gateway.admission import ANYONE, NOISE, Badge, Keys, check_bind, fix, read_body, request_id
+from colonnade.gateway.admission import ANYONE, NOISE, Badge, Keys, Peek, check_bind, fix, read_body, request_id
 from colonnade.wire.errors import BadSetting, InvalidRequest, Overloaded, Unauthenticated
 from colonnade.wire.routes import KeyRecord, Routes
 
@@ -117,6 +117,8 @@ def test_a_ticket_holds_the_contracts_headers(noise: bytes, tenant: str) -> None
 def test_bodies() -> None:
     assert read_body(b'{"messages": [1, {"model": "no"}], "model": "m", "stream": true}').stream is True
     assert read_body(b'{"model": "m", "stream": "yes"}').stream == "yes"
+    assert read_body(b'{"stream": true}', "only") == Peek("only", True)
+    assert read_body(b'{"model": "m"}', "only").model == "m"
     for bad, code in ((b"{", "invalid_json"), (b"{}", "invalid_value"), (b'{"model": 1}', "invalid_value")):
         with pytest.raises(InvalidRequest) as refused:
             read_body(bad)

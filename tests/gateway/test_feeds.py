@@ -16,7 +16,7 @@ from colonnade.gateway.plane import Limits
 from colonnade.gateway.server import Gateway, Source
 from colonnade.wire.errors import BadSetting
 from colonnade.wire.messages import CacheChanged, Envelope, Load, LoadChanged, Phase, Published, Snapshot
-from colonnade.wire.routes import Route, Routes
+from colonnade.wire.routes import Demand, Demands, Route, Routes
 from colonnade.wire.settings import GatewaySettings, HttpSettings
 
 
@@ -27,6 +27,9 @@ class Control:
         self.routes: Routes | None = None
         self.changed = asyncio.Event()
         self.asked: list[Got] = []
+        self.told: list[Demands] = []
+        self.deaf = False  # to demand, as an older release is
+        self.unheard = 0
         self.worker = Worker(self.answer)
 
     def publish(self, routes: Routes) -> None:
@@ -34,6 +37,14 @@ class Control:
         self.changed.set()
 
     async def answer(self, connection: Connection, got: Got) -> None:
+        if got.path == "/v1/demand" and self.deaf:
+            self.unheard += 1
+            connection.write(response(b"{}", "404 Not Found"))
+            return
+        if got.path == "/v1/demand":
+            self.told.append(msgspec.json.decode(got.body, type=Demands))
+            connection.write(response(b"{}"))
+            return
         self.asked.append(got)
         while self.routes is None or f"since={self.routes.revision}" in got.path:
             self.changed.clear()
@@ -232,3 +243,37 @@ async def test_a_replica_without_a_snapshot_is_known_by_its_events(house: House)
     await publisher.say(LoadChanged(Load(running=4)))
     await until(lambda: target.load.running == 4)
     publisher.close()
+
+
+async def test_the_control_plane_hears_what_waits_for_a_deployment_that_rests(
+    house: House, control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("colonnade.gateway.teller.QUIET_S", 0.01)
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    control.publish(Routes(1, models=("tiny",), resting=("tiny",), auth=False))
+    gateway = await follow(house, control, token)
+    await until(lambda: gateway.plane.revision == 1)
+    assert gateway.plane.reason_not_ready() == ""
+    client = await house.client(gateway)
+    client.post()
+    await until(lambda: control.told and control.told[-1].demands == (Demand("tiny", 1, 1),))
+    worker = await house.worker()
+    control.publish(msgspec.structs.replace(house.routes(worker), revision=2, auth=False))
+    assert (await client.reply()).status == 200
+    await until(lambda: control.told[-1].demands == (Demand("tiny", 0, 0),))
+
+
+async def test_demand_that_nobody_hears_is_said_once_in_the_log(
+    house: House, control: Control, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("colonnade.gateway.teller.QUIET_S", 0.001)
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    control.publish(Routes(1))
+    control.deaf = True
+    gateway = await follow(house, control, token)
+    await until(lambda: gateway.plane.revision == 1 and control.unheard > 3)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the control plane does not hear what there is to do: status 404"
+    ]

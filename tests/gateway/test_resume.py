@@ -4,7 +4,7 @@ replica's own choices and writer, with an engine of made-up tokens between."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,15 @@ from colonnade.gateway.resume import FRUITLESS, LOSSES, Again, Finish, GiveUp, G
 from colonnade.replica.chat import ChatShape
 from colonnade.replica.choice import Choice
 from colonnade.replica.completions import CompletionShape
+from colonnade.replica.families import HERMES
+from colonnade.replica.generate_shape import Asked, GenerateShape
 from colonnade.replica.generation import Generation
 from colonnade.replica.identity import Identity
+from colonnade.replica.message_shape import MessageShape
 from colonnade.replica.order import Order
 from colonnade.replica.past import split, take_in
-from colonnade.replica.shape import Label
+from colonnade.replica.shape import Label, Shape
+from colonnade.replica.speech import Listening
 from colonnade.replica.spool import Spool
 from colonnade.replica.writer import StreamWriter
 from colonnade.wire.contract import violations
@@ -42,7 +46,7 @@ WORDS = [
     " ",
     "<",
 ]
-HALVES = {12: b"\xc3", 13: b"\xa9"}
+HALVES = {12: b"\xc3", 13: b"\xa9", 15: b"<think>", 16: b"</think>"}
 END = 14
 """Token of the end of the turn."""
 LENGTH = 14
@@ -90,15 +94,23 @@ class Watch:
         assert outcome == "ok"
 
 
-def replica(epoch: str, order: Order, scripts: list[list[int]], chat: bool, replay: bytes = b"") -> Iterator[bytes]:
+SHAPES: dict[str, Callable[[Label, Order], Shape]] = {
+    "chat": lambda label, order: ChatShape(label, order.include_usage, order.sampling[0].logprobs),
+    "completions": lambda label, order: CompletionShape(label, order.include_usage, order.sampling[0].logprobs),
+    "messages": lambda label, _: MessageShape(label),
+    "generate": lambda label, order: GenerateShape(label, Asked("r", (2,), order.n, True, False, False)),
+}
+
+
+def replica(epoch: str, order: Order, scripts: list[list[int]], kind: str, replay: bytes = b"") -> Iterator[bytes]:
     """The bytes of a stream, as the steps bring them."""
     told, body = split(replay + b"body", len(replay))
     assert body == b"body"
-    choices = [Choice(decode, (), order.stops, order.tools) for _ in range(order.choices)]
+    choices = [Choice(decode, (), order.stops, order.listening) for _ in range(order.choices)]
     past = take_in(told, order, choices, "fp") if told else None
     label = Label("r", 1, "m", "fp", lambda token: HALVES.get(token) or WORDS[token].encode())
-    shape = (ChatShape if chat else CompletionShape)(label, order.include_usage, order.sampling[0].logprobs)
-    writer = StreamWriter(shape, epoch, order.choices, order.include_usage, past)
+    shape = SHAPES[kind](label, order)
+    writer = StreamWriter(shape, epoch, order.choices, past)
     spool, engine, identity = Spool(None, keep=False), Engine(scripts), Identity("r", 1, 1)
     generation = Generation("1", order, identity, choices, writer, spool, engine, Watch(), past)
     generation.start()
@@ -112,6 +124,11 @@ def replica(epoch: str, order: Order, scripts: list[list[int]], chat: bool, repl
         engine.step()
 
 
+def _of_generate(body: Any) -> int:
+    """Choices may come in any order; the events of one in theirs."""
+    return body["index"] if "meta_info" in body else 0
+
+
 def meaning(stream: bytes) -> Any:
     """What equality is about: all events but for the epochs in their ids; and the tokens of each choice."""
     events = EventReader().feed(stream)
@@ -122,32 +139,36 @@ def meaning(stream: bytes) -> Any:
     bodies = [json.loads(event.data) for event in events if event.data != "[DONE]"]
     by_choice: dict[int, list[Any]] = {}
     for body in bodies:
-        for choice in body["choices"]:
+        for choice in body.get("choices", ()):
             by_choice.setdefault(choice["index"], []).append(choice)
-    rest = [body for body in bodies if not body["choices"]]
+    rest = sorted((body for body in bodies if not body.get("choices")), key=_of_generate)
     return tokens, by_choice, rest, events[-1].data, [event.usage() for event in events[-3:]]
 
 
 @st.composite
-def orders(draw: st.DrawFn) -> tuple[Order, list[list[int]], bool]:
-    n = draw(st.integers(1, 3))
-    chat = draw(st.booleans())
-    sampling = Sampling(max_tokens=LENGTH, logprobs=draw(st.sampled_from([None, 0])))
+def orders(draw: st.DrawFn) -> tuple[Order, list[list[int]], str]:
+    kind = draw(st.sampled_from(sorted(SHAPES)))
+    n = 1 if kind == "messages" else draw(st.integers(1, 3))
+    logprobs = None if kind in ("messages", "generate") else draw(st.sampled_from([None, 0]))
+    sampling = Sampling(max_tokens=LENGTH, stop_token_ids=(END,), logprobs=logprobs)
     stops = draw(st.sampled_from([(), ("STOP",), ("<", "OP")]))
-    tools = draw(st.sampled_from([None, True, False])) if chat else None
-    order = Order(((1, 2),), (sampling,), n, stops, True, draw(st.booleans()), tools)
-    scripts = [draw(st.lists(st.integers(0, 14), min_size=LENGTH, max_size=LENGTH)) for _ in range(n)]
-    return order, scripts, chat
+    heard = st.builds(Listening, st.just(HERMES), st.sampled_from([None, True, False]), st.booleans(), st.booleans())
+    listening = None if kind in ("completions", "generate") else draw(st.none() | heard)
+    order = Order(
+        ((1, 2),), (sampling,), n, stops, True, kind in ("chat", "completions") and draw(st.booleans()), listening
+    )
+    scripts = [draw(st.lists(st.integers(0, 16), min_size=LENGTH, max_size=LENGTH)) for _ in range(n)]
+    return order, scripts, kind
 
 
-def broken(order: Order, scripts: list[list[int]], chat: bool, breaks: list[int], split_at: int) -> bytes:
+def broken(order: Order, scripts: list[list[int]], kind: str, breaks: list[int], split_at: int) -> bytes:
     """What a client gets while replica after replica dies, each after so many bytes."""
     passage = Passage(partial=False)
     delivered, replay, life = b"", b"", 0
     while True:
         splitter = EventSplitter(1 << 20)
         budget = breaks[life] if life < len(breaks) else 1 << 30
-        for data in replica(f"e{life}", order, scripts, chat, replay):
+        for data in replica(f"e{life}", order, scripts, kind, replay):
             lived, budget = data[:budget], budget - len(data)
             for start in range(0, len(lived), split_at):
                 delivered += passage.take(splitter.feed(lived[start : start + split_at]))[0]
@@ -173,11 +194,11 @@ def broken(order: Order, scripts: list[list[int]], chat: bool, breaks: list[int]
 @given(orders(), st.lists(st.integers(0, 3000), max_size=5), st.integers(1, 400))
 @settings(max_examples=300, deadline=None)
 def test_any_breaks_give_the_same_stream(
-    made: tuple[Order, list[list[int]], bool], breaks: list[int], split_at: int
+    made: tuple[Order, list[list[int]], str], breaks: list[int], split_at: int
 ) -> None:
-    order, scripts, chat = made
-    calm = b"".join(replica("e0", order, scripts, chat))
-    got = broken(order, scripts, chat, breaks, split_at)
+    order, scripts, kind = made
+    calm = b"".join(replica("e0", order, scripts, kind))
+    got = broken(order, scripts, kind, breaks, split_at)
     if not got:  # three replicas without a block between
         return
     assert meaning(got) == meaning(calm)
@@ -185,11 +206,34 @@ def test_any_breaks_give_the_same_stream(
 
 
 def test_every_single_byte_is_a_place_to_break() -> None:
-    order = Order(((1,),), (Sampling(max_tokens=6, logprobs=0),), 2, ("STOP",), True, True, True)
+    order = Order(
+        ((1,),),
+        (Sampling(max_tokens=6, stop_token_ids=(END,), logprobs=0),),
+        2,
+        ("STOP",),
+        True,
+        True,
+        Listening(HERMES, True),
+    )
     scripts = [[0, 8, 10, 12, 13, 14], [3, 4, 5, 6, 7, 11]]
-    calm = b"".join(replica("e0", order, scripts, True))
+    calm = b"".join(replica("e0", order, scripts, "chat"))
     for at in range(len(calm)):
-        got = broken(order, scripts, True, [at], 64)
+        got = broken(order, scripts, "chat", [at], 64)
+        assert meaning(got) == meaning(calm), at
+        assert violations(got) == []
+
+
+def test_every_single_byte_of_a_message_is_a_place_to_break() -> None:
+    """A block of reasoning, one of text, a call: some tokens give several events, with ids that tell them apart."""
+    listening = Listening(HERMES, True, reasoning=True)
+    order = Order(((1,),), (Sampling(max_tokens=12, stop_token_ids=(END,)),), 1, (), True, False, listening)
+    scripts = [[15, 0, 16, 1, 3, 4, 5, 6, 7, 14]]
+    calm = b"".join(replica("e0", order, scripts, "messages"))
+    names = [event.name for event in EventReader().feed(calm)]
+    block = ["content_block_start", "content_block_delta", "content_block_stop"]
+    assert names == ["message_start", *block * 3, "message_delta", "message_stop", ""]
+    for at in range(len(calm)):
+        got = broken(order, scripts, "messages", [at], 64)
         assert meaning(got) == meaning(calm), at
         assert violations(got) == []
 
@@ -251,7 +295,7 @@ def test_patience_ends() -> None:
 
 def test_a_stream_that_lacks_its_end_alone_needs_no_replica() -> None:
     order = replace(Order(((1,),), (Sampling(max_tokens=2),), 1, (), True, False), include_usage=False)
-    calm = b"".join(replica("e0", order, [[0, 1]], True))
+    calm = b"".join(replica("e0", order, [[0, 1]], "chat"))
     passage = Passage(partial=False)
     passage.take(calm.removesuffix(DONE))
     assert passage.lost("fp") == Finish(DONE)

@@ -136,6 +136,14 @@ def meaning(stream: bytes) -> Any:
     return chunks, tokens, other
 
 
+def engine_of(replica: int) -> int:
+    """The pid of the child that computes."""
+    children = Path(f"/proc/{replica}/task").glob("*/children")
+    pids = [int(pid) for file in children for pid in file.read_text().split()]
+    (pid,) = [pid for pid in pids if b"--commands" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return pid
+
+
 async def test_killed_replicas_leave_no_seam(house: House, gateway: Gateway, replicas: list[Replica]) -> None:
     calm = {kind: meaning(await Stream(kind, await house.client(gateway)).read()) for kind in KINDS}
     streams = [Stream(kind, await house.client(gateway)) for kind in KINDS]
@@ -168,8 +176,7 @@ async def test_a_draining_replica_and_a_dead_engine_are_left(
     stream = Stream("hot", await house.client(gateway))
     reading = asyncio.create_task(stream.read())
     await stream.reach(3)
-    engine = Path(f"/proc/{replicas[0].process.pid}/task")
-    (pid,) = [int(pid) for file in engine.glob("*/children") for pid in file.read_text().split()]
+    pid = engine_of(replicas[0].process.pid)
     os.kill(pid, signal.SIGKILL)
     replicas[1].process.send_signal(signal.SIGTERM)
     for client in clients:
@@ -184,8 +191,7 @@ async def test_a_replica_that_stands_still_is_left(house: House, gateway: Gatewa
     reading = asyncio.create_task(stream.read())
     await stream.reach(3)
     (busy,) = [each for each in replicas if gateway.plane.table.targets[each.epoch].in_flight]
-    engine = Path(f"/proc/{busy.process.pid}/task")
-    (pid,) = [int(pid) for file in engine.glob("*/children") for pid in file.read_text().split()]
+    pid = engine_of(busy.process.pid)
     stopped = (pid, busy.process.pid)
     for each in stopped:
         os.kill(each, signal.SIGSTOP)

@@ -5,65 +5,18 @@ The start of the engine takes seconds.
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import msgspec
 import openai
 import pytest
-from gateway_house import KEY, House, record, until
+from gateway_house import KEY, House, until
+from gateway_replica import ASK, MODEL, Replica
 
-from colonnade.engine.folder import SHIPPED
 from colonnade.gateway.server import Gateway
 from colonnade.wire.contract import is_error, violations
-from colonnade.wire.routes import Route, Routes
 from colonnade.wire.stream import EventReader
 
-MODEL = "colonnade-tiny"
-ASK = {"model": MODEL, "messages": [{"role": "user", "content": "What is 3 plus 4?"}], "max_tokens": 24}
 LONG = {**ASK, "stream": True, "max_tokens": 4000, "ignore_eos": True}
-
-
-class Replica:
-    def __init__(self, process: asyncio.subprocess.Process, url: str, events: str, epoch: str) -> None:
-        self.process = process
-        self.route = Route(f"{MODEL}-0", epoch, url, MODEL, events)
-
-
-@pytest.fixture
-async def replica(tmp_path: Path) -> AsyncIterator[Replica]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "colonnade.replica", "--model", str(SHIPPED / MODEL), "--port", "0", "--epoch", "e1"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "COLONNADE_HOME": str(tmp_path)},
-    )
-    assert process.stdout is not None
-    said = msgspec.json.decode(await process.stdout.readline())
-    yield Replica(process, said["url"], said["events"], said["epoch"])
-    if process.returncode is None:
-        process.kill()
-    await process.communicate()
-
-
-@pytest.fixture
-async def gateway(house: House, replica: Replica) -> Gateway:
-    """Over a replica that has loaded its model."""
-    made = await house.gateway()
-    house.write(Routes(9, (replica.route,), (record(),), "00" * 32, models=(MODEL,)))
-    made.reload()
-    client = await house.client(made)
-    async with asyncio.timeout(60):
-        while True:
-            client.post(body=ASK)
-            if (await client.reply()).status == 200:
-                break
-    return made
 
 
 async def test_a_request_walks_through(house: House, gateway: Gateway) -> None:

@@ -36,9 +36,10 @@ class Replica:
         os.kill(self.process.pid, number)
 
     def engine(self) -> int:
-        """The pid of its only child."""
+        """The pid of the child that computes."""
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        (pid,) = [int(pid) for file in children for pid in file.read_text().split()]
+        pids = [int(pid) for file in children for pid in file.read_text().split()]
+        (pid,) = [pid for pid in pids if b"--commands" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         return pid
 
     def ended(self) -> tuple[int, str]:
@@ -81,8 +82,8 @@ class Client:
 
     async def load(self) -> dict[str, int]:
         """The load of /snapshot, by name."""
-        names = ("running", "waiting", "tokens", "pages_used", "pages_cached", "pages_total", "steps")
-        return dict(zip(names, (await self.get("/snapshot"))[1]["load"], strict=True))
+        counts = ("running", "waiting", "tokens", "pages_used", "pages_cached", "pages_total", "steps")
+        return dict(zip((*counts, "drafted", "accepted"), (await self.get("/snapshot"))[1]["load"], strict=True))
 
     async def idle(self) -> None:
         """Until the engine works on nothing."""

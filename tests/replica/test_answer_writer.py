@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from colonnade.replica.chat import ChatShape
 from colonnade.replica.choice import Piece, TokenLogprob
 from colonnade.replica.completions import CompletionShape
+from colonnade.replica.parts import Call, Text
 from colonnade.replica.shape import Label, Shape, Usage
-from colonnade.replica.toolcalls import Call
 from colonnade.replica.writer import StreamWriter, WholeWriter, Written
+from colonnade.wire.errors import ReplicaLost
 from colonnade.wire.messages import Logprob
 from colonnade.wire.stream import Event, EventId, EventReader
 
@@ -28,8 +29,8 @@ def body(event: Event) -> dict[str, Any]:
     return json.loads(event.data)
 
 
-def write(shape: Shape, pieces: list[tuple[int, Piece]], choices: int = 1, include_usage: bool = False) -> list[Event]:
-    writer, out, count = StreamWriter(shape, "e1", choices, include_usage), [], 0
+def write(shape: Shape, pieces: list[tuple[int, Piece]], choices: int = 1) -> list[Event]:
+    writer, out, count = StreamWriter(shape, "e1", choices), [], 0
     for index, piece in pieces:
         count += len(piece.tokens)
         out += writer.write(index, piece, usage(count))
@@ -37,7 +38,7 @@ def write(shape: Shape, pieces: list[tuple[int, Piece]], choices: int = 1, inclu
 
 
 def test_a_chat_stream_block_by_block():
-    pieces = [(0, Piece((5,))), (0, Piece((6,), "Hé")), (0, Piece((2,), finish="stop"))]
+    pieces = [(0, Piece((5,))), (0, Piece((6,), (Text("Hé"),))), (0, Piece((2,), finish="stop"))]
     first, text, last, done = write(ChatShape(LABEL, False, None), pieces)
     assert first.comments == ["usage prompt=7 cached=3 completion=0"]
     assert first.id == "e1/0"
@@ -57,7 +58,7 @@ def test_usage_stands_in_a_chunk_of_its_own_when_asked_for():
 
 
 def _check_usage(shape: Shape) -> None:
-    *before, finish, extra, done = write(shape, [(0, Piece((5,), "a", finish="length"))], include_usage=True)
+    *before, finish, extra, done = write(shape, [(0, Piece((5,), (Text("a"),), finish="length"))])
     assert body(finish)["usage"] is None
     assert [*before, finish][0].comments[0] == "usage prompt=7 cached=3 completion=0"
     assert body(extra)["choices"] == []
@@ -68,7 +69,7 @@ def _check_usage(shape: Shape) -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3), st.booleans()), max_size=20))
 def test_a_stream_keeps_the_contract(steps: list[tuple[int, int, bool]]):
-    pieces = [(index, Piece(tuple(range(count)), "x" if shown else "")) for index, count, shown in steps]
+    pieces = [(index, Piece(tuple(range(count)), (Text("x"),) if shown else ())) for index, count, shown in steps]
     pieces += [(index, Piece((9,), finish="stop")) for index in range(3)]
     shape = CompletionShape(LABEL, False, None)
     *blocks, done = write(shape, pieces, choices=3)
@@ -89,20 +90,20 @@ def test_a_stream_keeps_the_contract(steps: list[tuple[int, int, bool]]):
 
 
 def test_an_error_is_an_event_without_an_id():
-    writer = StreamWriter(ChatShape(LABEL, False, None), "e1", 1, False)
-    written = writer.write(0, Piece((5,)), usage(1)) + writer.error({"error": {"code": "replica_lost"}})
-    assert body(events(written)[-1]) == {"error": {"code": "replica_lost"}}
+    writer = StreamWriter(ChatShape(LABEL, False, None), "e1", 1)
+    written = writer.write(0, Piece((5,)), usage(1)) + writer.error(ReplicaLost("gone"), "r1")
+    assert body(events(written)[-1])["error"]["code"] == "replica_lost"
     assert events(written)[-1].id == ""
 
 
 def test_a_whole_chat_answer():
     writer = WholeWriter(ChatShape(LABEL, False, 1), 2)
     told = (TokenLogprob(0, Logprob(97, float("-inf"), [(98, -0.5)])),)
-    assert writer.write(0, Piece((97,), "a", logprobs=told), usage(1)) == []
+    assert writer.write(0, Piece((97,), (Text("a"),), logprobs=told), usage(1)) == []
     call = Call("f", "{}")
-    assert writer.write(1, Piece((1, 2), calls=((0, call),), finish="tool_calls"), usage(3)) == []
-    assert writer.error({}) == []
-    (written,) = writer.write(0, Piece((98,), "b", finish="stop"), usage(4))
+    assert writer.write(1, Piece((1, 2), parts=(call,), finish="tool_calls"), usage(3)) == []
+    assert writer.error(ReplicaLost("gone"), "r1") == []
+    (written,) = writer.write(0, Piece((98,), (Text("b"),), finish="stop"), usage(4))
     answer = json.loads(written.data)
     first, second = answer["choices"]
     assert first["message"]["content"] == "ab"
@@ -122,10 +123,10 @@ def test_a_whole_chat_answer():
 
 
 def test_tool_calls_in_a_chunk_have_the_ids_of_the_whole_answer():
-    call = (0, Call("f", "{}"))
+    call = Call("f", "{}")
     shape = ChatShape(LABEL, False, None)
-    chunk = shape.chunk(1, Piece((1,), calls=(call,)))
-    whole = shape.whole([Piece((1,)), Piece((1,), calls=(call,))], usage(2))
+    chunk = shape.chunk(1, Piece((1,), parts=(call,)))
+    whole = shape.whole([Piece((1,)), Piece((1,), parts=(call,))], usage(2))
     (streamed,) = chunk["choices"][0]["delta"]["tool_calls"]
     assert streamed.pop("index") == 0
     assert streamed == whole["choices"][1]["message"]["tool_calls"][0]
@@ -133,7 +134,7 @@ def test_tool_calls_in_a_chunk_have_the_ids_of_the_whole_answer():
 
 def test_completion_logprobs():
     told = (TokenLogprob(0, Logprob(97, -1.0, [(97, -1.0)])), TokenLogprob(1, Logprob(98, -2.0)))
-    piece = Piece((97, 98), "ab", logprobs=told, finish="length")
+    piece = Piece((97, 98), (Text("ab"),), logprobs=told, finish="length")
     whole = CompletionShape(LABEL, False, 1).whole([piece], usage(2))
     assert whole["choices"][0]["logprobs"] == {
         "tokens": ["a", "b"],

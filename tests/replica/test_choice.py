@@ -4,7 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colonnade.replica.choice import Choice, Piece
-from colonnade.replica.toolcalls import Call
+from colonnade.replica.families import HERMES
+from colonnade.replica.parts import Call
+from colonnade.replica.speech import Listening
 from colonnade.wire.messages import Logprob
 
 END = 0
@@ -80,28 +82,28 @@ def test_what_could_begin_a_stop_is_given_at_the_end():
 
 def test_tool_calls_finish_as_such():
     text = 'Ok. <tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
-    pieces = run(Choice(decode, tools=True), [*tokens_of(text), END], 7, "stop")
+    pieces = run(Choice(decode, listening=Listening(HERMES, True)), [*tokens_of(text), END], 7, "stop")
     assert text_of(pieces) == "Ok."
-    assert [call for piece in pieces for call in piece.calls] == [(0, Call("f", '{"a": 1}'))]
+    assert [call for piece in pieces for call in piece.calls] == [Call("f", '{"a": 1}')]
     assert pieces[-1].finish == "tool_calls"
 
 
 def test_one_call_only_aborts_after_it():
     call = '<tool_call>{"name": "f"}</tool_call>'
-    pieces = run(Choice(decode, tools=False), tokens_of(call + call), 3, None)
+    pieces = run(Choice(decode, listening=Listening(HERMES, False)), tokens_of(call + call), 3, None)
     assert pieces[-1].finish == "tool_calls"
     assert pieces[-1].abort
     assert bytes(token for piece in pieces for token in piece.tokens).decode() == call
 
 
 def test_a_call_that_is_cut_off_is_text():
-    pieces = run(Choice(decode, tools=True), tokens_of('<tool_call>{"name": '), 4)
+    pieces = run(Choice(decode, listening=Listening(HERMES, True)), tokens_of('<tool_call>{"name": '), 4)
     assert text_of(pieces) == '<tool_call>{"name": '
     assert pieces[-1].finish == "length"
 
 
 def test_a_stop_string_before_a_call_flushes_what_was_held():
-    pieces = run(Choice(decode, stops=["END"], tools=True), tokens_of("a <toolEND"), 1, None)
+    pieces = run(Choice(decode, stops=["END"], listening=Listening(HERMES, True)), tokens_of("a <toolEND"), 1, None)
     assert text_of(pieces) == "a <tool"
 
 

@@ -75,13 +75,16 @@ def test_greedy_models_are_greedy(tmp_path: Path):
 
 def test_a_chat_template_is_found(tmp_path: Path):
     copy(tmp_path, tokenizer_config_json='{"chat_template": "{{ bos_token }}!", "bos_token": "<s>"}')
-    assert ServedModel.open(str(tmp_path)).chat_template().render([], None, 0) == "<s>!"
+    model = ServedModel.open(str(tmp_path))
+    model.check_template()
+    assert model.template is not None
+    assert model.template.render([], None, 0) == "<s>!"
 
 
 def test_a_model_without_a_chat_template(tmp_path: Path):
     model = ServedModel.open(str(copy(tmp_path)))
     with pytest.raises(InvalidRequest, match="no chat template"):
-        model.chat_template()
+        model.check_template()
     with pytest.raises(InvalidRequest, match="is not served here"):
         model.check_name("other")
     model.check_name(tmp_path.name)

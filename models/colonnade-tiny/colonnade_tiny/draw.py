@@ -77,6 +77,14 @@ class Draw:
         return self.made_up(1, 3) if kind < 0.93 else self.pick(words.ODD_LAST_NAMES)
 
     def made_up(self, low: int, high: int) -> str:
-        """A word of syllables that reads like a name and was most likely never written before."""
+        """A word that reads like a name and was most likely never written before: of syllables, or of two names."""
+        if self.chance(0.4):
+            return self._spliced()
         stem = "".join(self.pick(words.SYLLABLES) for _ in range(self.number(low, high)))
         return (stem + self.pick(words.SYLLABLE_ENDS)).capitalize()
+
+    def _spliced(self) -> str:
+        """The beginning of one name and the end of another, so that every letter and piece of the lists is copied."""
+        names = words.FIRST_NAMES + words.LAST_NAMES + 4 * (words.ODD_FIRST_NAMES + words.ODD_LAST_NAMES)
+        first, last = self.pick(names), self.pick(names)
+        return first[: self.number(1, len(first) - 1)] + last[self.number(1, len(last) - 1) :]

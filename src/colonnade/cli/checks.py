@@ -36,6 +36,7 @@ class Finding(msgspec.Struct, frozen=True):
     status: Literal["ok", "warn", "fail"]
     found: str
     fix: str = ""
+    figures: dict[str, int] = {}
 
 
 def examine(session: Session) -> list[Finding]:

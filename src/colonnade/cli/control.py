@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -26,10 +27,20 @@ class Control:
 
     def deploy(self, wanted: Deployment) -> None:
         """Make it so, if nobody has changed it since it was read. Raises Conflict when somebody has."""
-        body = {"model": wanted.model, "replicas": wanted.replicas, "settings": wanted.settings}
-        self.api.call(
-            "PUT", f"/v1/deployments/{quote(wanted.name, safe='')}", {**body, "generation": wanted.generation}
-        )
+        body = {key: value for key, value in msgspec.to_builtins(wanted).items() if key != "name"}
+        self.put(wanted.name, {**body, "replicas": wanted.replicas, "generation": wanted.generation})
+
+    def put(self, name: str, change: Mapping[str, object]) -> Deployment:
+        """`change`: the body of PUT /v1/deployments/NAME. The deployment as it is then."""
+        return msgspec.convert(self.api.call("PUT", f"/v1/deployments/{quote(name, safe='')}", change), Deployment)
+
+    def deployment(self, name: str) -> Deployment:
+        """Raises NotFound."""
+        return msgspec.convert(self.api.call("GET", f"/v1/deployments/{quote(name, safe='')}"), Deployment)
+
+    def events(self, limit: int) -> list[dict[str, Any]]:
+        """The newest, oldest first."""
+        return self.api.call("GET", f"/v1/events?limit={limit}")["data"]
 
     def remove(self, name: str) -> None:
         """Its replicas drain and are not replaced."""

@@ -19,12 +19,12 @@ from colonnade.cli.address import check_auth, check_free
 from colonnade.cli.child import Child
 from colonnade.cli.greeting import Greeting
 from colonnade.cli.home import Home
+from colonnade.cli.models import check_model
 from colonnade.cli.phases import Phases
 from colonnade.cli.session import Session
 from colonnade.cli.signals import Stopped, until_stopped
 from colonnade.cli.waiting import until_ready
 from colonnade.drivers.records import write_atomically
-from colonnade.engine.folder import ModelFolder
 from colonnade.fleet.keys import digest, new_key, new_pepper
 from colonnade.packages.folder import is_package, open_package
 from colonnade.wire.errors import SetupError
@@ -55,7 +55,7 @@ class Serving:
         check_free(settings)
         self._package = open_package(model) if is_package(model) else None
         if self._package is None:
-            ModelFolder.open(model)
+            check_model(model)
         home = Home(settings.home)
         home.prepare()
         self._session = session
@@ -107,6 +107,7 @@ class Serving:
                 self._settings.fleet.start_timeout,
                 self._replica.ended(),
                 f"the replica of {self._model}",
+                tell=self._session.progress,
             )
         name = await asyncio.to_thread(self._served_name, replica["url"])
         with phases("gateway ready"):
@@ -184,6 +185,20 @@ class Serving:
         keys = (record,) if self._key else ()
         routes = Routes(1, (route,), keys, pepper, auth=bool(self._key), models=(route.model,))
         write_atomically(self._routes_file, msgspec.json.encode(routes))
+
+
+async def until_eof(work: Coroutine[Any, Any, None]) -> None:
+    """Runs `work` until it ends, or until standard input does: then it is cancelled."""
+    task = asyncio.create_task(work)
+    eof = asyncio.create_task(_end_of_stdin())
+    try:
+        await asyncio.wait((task, eof), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            await task
+    finally:
+        eof.cancel()
+        task.cancel()
+        await asyncio.wait((task, eof))
 
 
 async def _forever() -> None:

@@ -38,6 +38,11 @@ class Session:
         if not self.quiet:
             click.echo(text, err=True)
 
+    def progress(self, text: str) -> None:
+        """How far something is: talk, but not for programs."""
+        if not self.as_json:
+            self.talk(f"           {text}")
+
     def data(self, text: str) -> None:
         click.echo(text)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,13 +16,13 @@ from colonnade.cli.control import Control, open_control
 from colonnade.cli.greeting import Greeting
 from colonnade.cli.home import Home
 from colonnade.cli.house import House
+from colonnade.cli.models import check_model, name_of
 from colonnade.cli.phases import Phases
 from colonnade.cli.session import Session
 from colonnade.cli.signals import until_stopped
 from colonnade.cli.waiting import INTERVAL, until_ready
-from colonnade.engine.folder import ModelFolder
 from colonnade.wire.errors import ColonnadeError, Conflict, SetupError
-from colonnade.wire.routes import Deployment
+from colonnade.wire.routes import Deployment, ReplicaStatus
 from colonnade.wire.settings import Resolved
 
 KEY_NAME = "local"
@@ -40,6 +39,7 @@ class Upping:
         self._name = name_of(model)
         self._replicas = replicas
         self._new = False
+        self._doing = ""
         self._home = Home(settings.home)
         self._house = House(self._home, settings, session.talk)
 
@@ -49,7 +49,7 @@ class Upping:
         Raises SetupError before anything is started where the address or the model will not do.
         """
         check_auth(self._settings)
-        ModelFolder.open(self._model)
+        check_model(self._model)
         self._home.prepare()
         with locked(self._home):
             check_free(self._settings)
@@ -82,7 +82,14 @@ class Upping:
     async def _until_ready(self, control: Control) -> None:
         hopeless = asyncio.create_task(self._hopeless(control))
         try:
-            await until_ready(self._house.url, self._settings.fleet.start_timeout, hopeless, f"`up` of {self._model}")
+            await until_ready(
+                self._house.url,
+                self._settings.fleet.start_timeout,
+                hopeless,
+                f"`up` of {self._model}",
+                tell=self._session.progress,
+                doing=lambda: self._doing,
+            )
         except SetupError:
             if self._new:  # the next `up` must not find what never worked
                 await asyncio.to_thread(control.remove, self._name)
@@ -112,7 +119,9 @@ class Upping:
         ended = asyncio.create_task(self._house.any_ended())
         try:
             while not ended.done():
-                if reason := await asyncio.to_thread(failing, control, self._name):
+                replicas = await asyncio.to_thread(replicas_of, control, self._name)
+                self._doing = next((str(each.facts["doing"]) for each in replicas if "doing" in each.facts), "")
+                if reason := failing(replicas):
                     return reason
                 await asyncio.wait((ended,), timeout=5 * INTERVAL)
             return ended.result()
@@ -121,13 +130,21 @@ class Upping:
             await asyncio.wait((ended,))
 
 
-def failing(control: Control, deployment: str) -> str:
-    """Why the deployment will not come up; empty while there is hope. A control plane that is silent says nothing."""
+def replicas_of(control: Control, deployment: str) -> list[ReplicaStatus]:
+    """A control plane that is silent says nothing."""
     try:
-        replicas = [each for each in control.replicas() if each.deployment == deployment]
+        return [each for each in control.replicas() if each.deployment == deployment]
     except ColonnadeError:
-        return ""
-    lost = [each for each in replicas if each.state != "ready" and each.restarts >= HOPELESS and each.ready_s is None]
+        return []
+
+
+def failing(replicas: list[ReplicaStatus]) -> str:
+    """Why the deployment will not come up; empty while there is hope."""
+    lost = [
+        each
+        for each in replicas
+        if each.state != "ready" and each.restarts >= HOPELESS and each.ready_s is None and not each.facts.get("doing")
+    ]
     return f"replica {lost[0].id}: {lost[0].reason}" if lost and len(lost) == len(replicas) else ""
 
 
@@ -142,12 +159,6 @@ def ensure_key(home: Home, control: Control) -> str:
     key = control.create_key(KEY_NAME)["key"]
     home.keep_key(key)
     return key
-
-
-def name_of(model: str) -> str:
-    """The deployment's name: of a folder its last part, without what a name may not hold."""
-    last = model.rstrip("/").rpartition("/")[2]
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", last).strip("-._")[:63] or "model"
 
 
 @contextmanager

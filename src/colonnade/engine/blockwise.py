@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from colonnade.engine.shortfloats import ShortFloats
 from colonnade.wire.errors import BadModel
 
 BLOCK = 128
@@ -47,8 +48,8 @@ class BlockFloats:
         return _E4M3[self.codes] * wide
 
 
-def widened(weight: Floats | BlockFloats) -> Floats:
-    return weight.floats() if isinstance(weight, BlockFloats) else weight
+def widened(weight: Floats | BlockFloats | ShortFloats) -> Floats:
+    return weight if isinstance(weight, np.ndarray) else weight.floats()
 
 
 def blocks_of(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -21,6 +21,11 @@ class Cache:
         self._prefix_cache = prefix_cache
         self._sweep = pages // 64
 
+    @property
+    def available(self) -> int:
+        """Pages that are free or would be on demand."""
+        return self.pages.free + self.tree.evictable
+
     def enter(self, request: Request, slot: int, headroom: int) -> bool:
         """Start the request with pages for all its known tokens, as many as can be from the prefix cache.
 
@@ -29,7 +34,7 @@ class Cache:
         known = request.tokens[:-1] if self._prefix_cache else []  # one is left to compute: it gives the next
         lease = self.tree.match(request.namespace, known)
         own = len(request.tokens) - lease.length
-        if own + headroom > self.pages.free + self.tree.evictable:
+        if own + headroom > self.available:
             self.tree.release(lease)
             return False
         self._make_room(own)

@@ -1,4 +1,4 @@
-"""Calls of functions as a grammar: the Hermes form that `replica.toolcalls` reads, with arguments of their schemas.
+"""Calls of functions as a grammar: the Hermes form that `replica.speech` reads, with arguments of their schemas.
 
     <tool_call>
     {"name": "book", "arguments": {"day": "Monday"}}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from colonnade.engine.drafter import Drafter
 from colonnade.engine.limits import Limits
+from colonnade.engine.ngram import NgramDrafter
 from colonnade.wire.settings import EngineSettings, ReplicaSettings
 
 
@@ -30,4 +32,19 @@ class EngineConfig(EngineSettings):
             step_tokens=self.step_tokens,
             prefill_chunk=self.prefill_chunk,
             prefix_cache=self.prefix_cache,
+            draft_tokens=self.draft_tokens,
         )
+
+    def drafter(self) -> Drafter | None:
+        return NgramDrafter() if self.speculation == "ngram" else None
+
+    def fingerprint(self, digest: str) -> str:
+        """Of a worker with this digest: drafts accepted by probability make other answers, equal in distribution."""
+        by_chance = self.speculation != "off" and self.draft_rule == "probability"
+        return f"{digest}-probability" if by_chance else digest
+
+    def facts(self) -> dict[str, str | int | float | bool]:
+        """How it drafts, for /v1/models."""
+        if self.speculation == "off":
+            return {"speculation": "off"}
+        return {"speculation": self.speculation, "draft_tokens": self.draft_tokens, "draft_rule": self.draft_rule}

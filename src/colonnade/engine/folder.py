@@ -40,8 +40,11 @@ class ModelFolder:
     """generation_config.json: a model's own defaults (`temperature`, `top_p`, ...)."""
 
     @classmethod
-    def open(cls, path_or_name: str | Path) -> ModelFolder:
-        """Raises BadModel, which names the file and what would be accepted."""
+    def open(cls, path_or_name: str | Path, *, name: str = "", weights: bool = True) -> ModelFolder:
+        """Raises BadModel, which names the file and what would be accepted.
+
+        `name`: by default the folder's. `weights` False: they need not be there yet, and `weight_files` is empty.
+        """
         path = _locate(path_or_name)
         config = _json(path / "config.json", needed=True)
         generation = _json(path / "generation_config.json")
@@ -49,15 +52,15 @@ class ModelFolder:
         architecture = _architecture(path, config)
         return cls(
             path=path,
-            name=path.name,
+            name=name or path.name,
             config=config,
             architecture=architecture,
-            weight_files=_weight_files(path),
+            weight_files=_weight_files(path) if weights else (),
             tokenizer_path=_tokenizer(path),
             chat_template=_chat_template(path, tokens),
             bos_token=_text(tokens.get("bos_token")),
             eos_token=_text(tokens.get("eos_token")),
-            eos_token_ids=_eos(generation, config),
+            eos_token_ids=_eos(path, generation, config),
             max_context=_count(path, config, "max_position_embeddings"),
             vocab_size=_count(path, config, "vocab_size"),
             generation=generation,
@@ -83,7 +86,7 @@ def _locate(path_or_name: str | Path) -> Path:
         raise BadModel(f"{path} is a file, not a model folder", hint="name the folder that holds config.json")
     raise BadModel(
         f"no model {str(path_or_name)!r}: neither a folder nor a shipped model",
-        hint=f"give a folder in the Hugging Face layout, or one of the shipped models: {known}",
+        hint=f"give a folder in the Hugging Face layout, a hub repository as org/name, or a shipped model: {known}",
         code="model_not_found",
     )
 
@@ -169,13 +172,17 @@ def _text(token: Any) -> str:
     return token if isinstance(token, str) else ""
 
 
-def _eos(generation: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, ...]:
-    for source in (generation, config):
+def _eos(path: Path, generation: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, ...]:
+    for file, source in (("generation_config.json", generation), ("config.json", config)):
         value = source.get("eos_token_id")
-        if isinstance(value, int):
-            return (value,)
-        if isinstance(value, list) and value:
-            return tuple(int(token) for token in value)
+        tokens = [value] if type(value) is int else value
+        if not tokens:
+            continue
+        if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+            raise BadModel(
+                f"{path / file}: eos_token_id is {value!r}", hint="accepted: a whole number, or a list of whole numbers"
+            )
+        return tuple(tokens)
     return ()
 
 

@@ -27,6 +27,8 @@ class Limits:
     """The first so many of those that wait: of them, the one with the longest cached prefix goes in next."""
     patience: int = 32
     """Times that one of them may be overtaken."""
+    draft_tokens: int = 8
+    """Most drafted tokens of one request in one step, where there is a drafter."""
 
     @property
     def context(self) -> int:

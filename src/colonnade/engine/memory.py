@@ -53,27 +53,57 @@ def _pages(settings: CacheSettings, token_bytes: int, context: int, free: int) -
     return min(max(AUTO_TOKENS, 2 * context), free // _SHARE // token_bytes)
 
 
-def free_memory() -> int:
-    """Bytes that this process may still take: the machine's, or what its control group leaves."""
-    available = _field("/proc/meminfo", "MemAvailable:") or 4 << 30
-    limit, used = (_number(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
-    if limit is None or used is None:
-        return available
-    return min(available, max(0, limit - used))
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process may still take: the machine's, or what its control groups leave, whichever is less."""
+    available = _field(root / "proc/meminfo", "MemAvailable:") or 4 << 30
+    return min([available, *(_left(folder) for folder in _groups(root))])
 
 
-def _field(path: str, name: str) -> int | None:
-    try:
-        lines = Path(path).read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    values = [line.split()[1] for line in lines if line.startswith(name)]
-    return int(values[0]) << 10 if values else None
+def _groups(root: Path) -> list[Path]:
+    """The folders of the control groups that this process is in, each with all above it: any of them may limit it.
+
+    Lines of /proc/self/cgroup are `0::/path` (version 2) or `n:controllers:/path`; version 1 counts memory apart.
+    """
+    found: list[Path] = []
+    for line in _lines(root / "proc/self/cgroup"):
+        _, controllers, path = line.split(":", 2)
+        if controllers not in ("", "memory"):
+            continue
+        base = root / "sys/fs/cgroup" / controllers
+        inner = base / path.strip("/")
+        found += [folder for folder in (inner, *inner.parents) if folder.is_relative_to(base) and ".." not in path]
+    return found or [root / "sys/fs/cgroup"]
 
 
-def _number(path: str) -> int | None:
-    try:
-        text = Path(path).read_text(encoding="ascii").strip()
-    except OSError:
-        return None
+def _left(folder: Path) -> int:
+    """What one group leaves; file pages that are not in use are given back under pressure, so they count as free."""
+    for limit_name, used_name, idle in (
+        ("memory.max", "memory.current", "inactive_file"),
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ):
+        limit, used = _number(folder / limit_name), _number(folder / used_name)
+        if limit is not None and used is not None:
+            held = used - (_field(folder / "memory.stat", idle) or 0)
+            return max(0, limit - held)
+    return 1 << 62
+
+
+def _field(path: Path, name: str) -> int | None:
+    """A number behind a name, in bytes: /proc/meminfo counts in kB, and says so."""
+    for line in _lines(path):
+        words = line.split()
+        if words[:1] == [name]:
+            return int(words[1]) << (10 if words[2:] == ["kB"] else 0)
+    return None
+
+
+def _number(path: Path) -> int | None:
+    text = "".join(_lines(path)).strip()
     return int(text) if text.isdigit() else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []

@@ -80,8 +80,7 @@ class OracleWorker:
         written = [page for chunk in step.chunks for page in chunk.pages]
         if len(set(written)) < len(written):
             raise OracleMismatch(f"step {step.number}: a page is written twice: {sorted(written)}")
-        drawn = [self._compute(chunk) for chunk in step.chunks]
-        return Result(step.number, tuple(each for each in drawn if each is not None))
+        return Result(step.number, tuple(drawn for chunk in step.chunks for drawn in self._compute(chunk)))
 
     def tokens(self, slot: int) -> list[int]:
         """The slot's row of the token pool."""
@@ -94,18 +93,33 @@ class OracleWorker:
             history.append(digest(history[-1] if history else EMPTY, token))
         self._slots[admit.slot] = _Slot(admit, list(admit.tokens), list(admit.pages), history)
 
-    def _compute(self, chunk: Chunk) -> Drawn | None:
+    def _compute(self, chunk: Chunk) -> list[Drawn]:
         slot = self._slots[chunk.slot]
         if slot is None or chunk.start != len(slot.pages):
             at = None if slot is None else len(slot.pages)
             raise OracleMismatch(f"slot {chunk.slot}: a chunk starts at {chunk.start}, {at} are computed")
         self._read(chunk.slot, slot)
+        if chunk.sample and chunk.known != len(slot.tokens):
+            raise OracleMismatch(f"slot {chunk.slot}: a draw after {chunk.known} of {len(slot.tokens)} tokens")
+        slot.tokens += chunk.drafts
         for position, page in enumerate(chunk.pages, chunk.start):
             value = digest(slot.history[-1] if slot.history else EMPTY, slot.tokens[position])
             slot.pages.append(page)
             slot.history.append(value)
             self._kv[page] = value
-        return self._sample(chunk.slot, slot) if chunk.sample else None
+        return self._verify(chunk, slot) if chunk.sample else []
+
+    def _verify(self, chunk: Chunk, slot: _Slot) -> list[Drawn]:
+        """Draw after the last known token, and on while a draft is what was drawn; what is wrong is forgotten."""
+        drawn = [self._sample(chunk.slot, slot, chunk.known)]
+        for position, draft in enumerate(chunk.drafts, chunk.known):
+            if draft != drawn[-1].token:
+                break
+            drawn.append(self._sample(chunk.slot, slot, position + 1))
+        known = chunk.known + len(drawn) - 1
+        del slot.tokens[known:], slot.pages[known:], slot.history[known:]
+        slot.tokens.append(drawn[-1].token)
+        return drawn
 
     def _read(self, number: int, slot: _Slot) -> None:
         """All of the history, through the page table."""
@@ -118,11 +132,11 @@ class OracleWorker:
             f"but the history {slot.tokens[: position + 1]} is {slot.history[position].hex()}"
         )
 
-    def _sample(self, number: int, slot: _Slot) -> Drawn:
-        admit, length = slot.admit, len(slot.pages)
-        if length != len(slot.tokens):
-            raise OracleMismatch(f"slot {number}: a draw after {length} of {len(slot.tokens)} tokens")
-        token = draw(slot.history[-1], admit.sampling, admit.choice, length - admit.prompt_length, self.vocab_size)
-        slot.tokens.append(token)
+    def _sample(self, number: int, slot: _Slot, length: int) -> Drawn:
+        """The token at position `length`."""
+        admit = slot.admit
+        token = draw(
+            slot.history[length - 1], admit.sampling, admit.choice, length - admit.prompt_length, self.vocab_size
+        )
         wanted = admit.sampling.logprobs
         return Drawn(number, token, None if wanted is None else logprob(token, wanted, self.vocab_size))

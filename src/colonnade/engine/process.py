@@ -96,7 +96,7 @@ class Loop:
     """The engine at work."""
 
     def __init__(self, servable: Servable, wires: Wires, stop: Stop) -> None:
-        self.scheduler = Scheduler(servable.limits, servable.fingerprint)
+        self.scheduler = Scheduler(servable.limits, servable.drafter, servable.fingerprint)
         self._changes = Changes(servable, self.scheduler)
         self._worker = servable.worker
         self._wires = wires

@@ -12,10 +12,14 @@ A token is *wanted* once it is known or being drawn by a step in flight; the las
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Sequence
 from enum import Enum
 
 from colonnade.engine.radix import Lease
 from colonnade.wire.messages import Submit
+
+REACH = 4
+"""Drafts of a request that has not shown yet how they fare."""
 
 
 class State(Enum):
@@ -30,6 +34,7 @@ class Request:
         "arrival",
         "choice",
         "computed",
+        "drafted",
         "in_flight",
         "key",
         "lease",
@@ -39,6 +44,7 @@ class Request:
         "pages",
         "priority",
         "prompt_length",
+        "reach",
         "sampling",
         "shared",
         "slot",
@@ -66,6 +72,8 @@ class Request:
         self.limit = min(self.prompt_length + submit.sampling.max_tokens, context)
         self.state = State.QUEUED
         self.in_flight = 0  # steps that compute for it now
+        self.drafted = 0  # of the tokens wanted, those that are drafts in flight, each a guess
+        self.reach = REACH  # most tokens to draft for it next
         self.slot = -1
         self.lease: Lease | None = None
         self.pages: list[int] = []  # of each position; those from lease.length on are its own
@@ -76,8 +84,9 @@ class Request:
 
     @property
     def pending(self) -> int:
-        """Tokens to compute now: many in prefill, one in decode, none when the last is being drawn."""
-        return 0 if self.wanted >= self.limit else self.wanted - self.computed
+        """Tokens to compute now: many in prefill, one in decode; none when the last is being drawn, or drafts are in
+        flight: what follows them is not known before they are verified."""
+        return 0 if self.drafted or self.wanted >= self.limit else self.wanted - self.computed
 
     @property
     def begun(self) -> bool:
@@ -107,6 +116,20 @@ class Request:
         if self.untold < 0:
             self.untold = min(lease.length, self.prompt_length)
 
+    def take(self, tokens: Sequence[int]) -> int:
+        """Append what was drawn, as far as it goes on; how many were taken."""
+        for count, token in enumerate(tokens, 1):
+            self.tokens.append(token)
+            if self.finish is not None:
+                return count
+        return len(tokens)
+
+    def settle_drafts(self, accepted: int) -> None:
+        """They are verified, and what was drawn is taken: the first `accepted` are its own now, the rest never were."""
+        self.computed -= self.drafted - accepted
+        self.wanted = len(self.tokens)
+        self.drafted = 0
+
     def clear(self, state: State) -> None:
         """Forget what it held."""
         assert not self.in_flight
@@ -114,6 +137,7 @@ class Request:
         self.slot, self.lease = -1, None
         self.pages = []
         self.shared = False
+        self.drafted = 0
 
     def owned(self) -> list[int]:
         """Pages that are neither free nor the prefix cache's."""
@@ -131,6 +155,7 @@ class Request:
             assert self.lease is not None
             assert self.lease.length <= self.computed <= len(self.pages) < self.limit
             assert self.computed <= self.wanted <= self.limit
+            assert not self.drafted or self.in_flight
 
 
 def enlist(requests: list[Request], request: Request) -> None:

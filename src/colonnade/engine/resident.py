@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,14 @@ import numpy as np
 
 from colonnade.engine.fingerprint import fingerprint
 from colonnade.engine.folder import ModelFolder
-from colonnade.engine.kernels.ops import Batch, Kernels, Program
-from colonnade.engine.loader import open_weights
+from colonnade.engine.footprint import Footprint
+from colonnade.engine.integers import LABEL
+from colonnade.engine.kernels.ops import Batch, Kernels, Ops, Program, Repacks, Value
+from colonnade.engine.loader import Weights, open_weights
+from colonnade.engine.models.decoder import Decoder
 from colonnade.engine.models.registry import model_class
-from colonnade.wire.errors import BadModel
+from colonnade.engine.repacked import Repacked
+from colonnade.wire.errors import BadModel, BadSetting
 
 SAME = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 """Files that the replica's face has read, and that new weights may not change."""
@@ -35,6 +39,8 @@ class Bound:
     vocab_size: int
     token_bytes: int
     quantisation: str
+    weight_dtype: str
+    """Of most matrices in memory."""
     fingerprint: str
 
 
@@ -51,6 +57,7 @@ class Binder:
         measure: Callable[[int, int], tuple[int, int]],
         enter: Callable[[str], None],
         cache: Path | None,
+        kv_dtype: str,
     ) -> None:
         self.size: tuple[int, int] | None = None
         """Pages, context."""
@@ -58,26 +65,50 @@ class Binder:
         self._measure = measure
         self._enter = enter
         self._cache = cache
+        self._kv_dtype = kv_dtype
 
     def bind(self, folder: ModelFolder) -> Bound:
-        """Raises BadModel. The memory of keys and values is taken as they are written."""
+        """Raises BadModel, BadSetting, and SetupError for weights that do not fit beside what is in memory.
+
+        The memory of keys and values is taken as they are written.
+        """
         self._enter("weights")
         model = model_class(folder.architecture)(folder.config)
         weights = open_weights(folder.weight_files, model.expected(), model.ignored, model.optional(), model.quantised)
-        forward = model.bind(weights, self._kernels)
-        self._enter("cache")
-        token_bytes = model.geometry(1, 1).token_bytes
-        self.size = self.size or self._measure(token_bytes, folder.max_context)
-        program = self._kernels.program(forward, model.geometry(*self.size))
-        self._enter("fingerprint")
-        quantisation = ("fp8" if self._kernels.rounds else "fp8-weights") if weights.quantised else "none"
-        digest = self._fingerprint(folder, quantisation)
-        return Bound(folder, program, model.vocab_size, token_bytes, quantisation, digest)
-
-    def _fingerprint(self, folder: ModelFolder, quantisation: str) -> str:
-        kernels = f"{self._kernels.name}/{self._kernels.version}"
+        quantisation, footprint = _quantisation(self._kernels, weights), self._footprint(model, weights)
+        footprint.check_weights(self._kernels.free(), device_of(self._kernels))
         files = (folder.path / "config.json", *folder.weight_files)
-        return fingerprint(files, kernels, device_of(self._kernels), self._cache, quantisation)
+        forward = self._forward(model, weights, files)
+        self._enter("cache")
+        self.size = self.size or self._measure(footprint.token, folder.max_context)
+        program = self._kernels.program(forward, replace(model.geometry(*self.size), kv_dtype=self._kv_dtype))
+        self._enter("fingerprint")
+        digest, held = self._fingerprint(files, quantisation), _held(self._kernels, weights)
+        return Bound(folder, program, model.vocab_size, footprint.token, quantisation, held, digest)
+
+    def _footprint(self, model: Decoder, weights: Weights) -> Footprint:
+        native, quantize = isinstance(self._kernels, Repacks), self._kernels.quantize
+        return Footprint.of(model, weights.kinds, native=native, quantize=quantize, kv_dtype=self._kv_dtype)
+
+    def _forward(self, model: Decoder, weights: Weights, files: tuple[Path, ...]) -> Callable[[Ops], Value]:
+        """With 8-bit integers: from the copy of an earlier start, or leaving one for the next."""
+        kernels, cache = self._kernels, self._cache
+        if kernels.quantize == "none" or cache is None or not isinstance(kernels, Repacks):
+            return model.bind(weights, kernels)
+        key = fingerprint(files, "", "", cache, LABEL)
+        kernels.repacked = Repacked(cache / "int8" / f"{key}.bin", key)
+        try:
+            forward = model.bind(weights, kernels)
+            kernels.repacked.save()
+        finally:
+            kernels.repacked = Repacked()  # it holds matrices, which may have to leave memory
+        return forward
+
+    def _fingerprint(self, files: tuple[Path, ...], quantisation: str) -> str:
+        """`quantisation` and the type of keys and values: all that is rounded on purpose."""
+        kernels = f"{self._kernels.name}/{self._kernels.version}"
+        rounding = quantisation if self._kv_dtype == "float32" else f"{quantisation} kv-{self._kv_dtype}"
+        return fingerprint(files, kernels, device_of(self._kernels), self._cache, rounding)
 
 
 class Resident:
@@ -123,6 +154,29 @@ class Resident:
 
 def device_of(kernels: Kernels) -> str:
     return str(getattr(kernels, "device", "cpu"))
+
+
+def _quantisation(kernels: Kernels, weights: Weights) -> str:
+    """Raises BadSetting for a rounding that these weights have no use for."""
+    if kernels.quantize == "int8":
+        if weights.quantised:
+            raise BadSetting(
+                "quantize is int8, and the model's weights are 8-bit floats already: to round them again only loses",
+                hint="set quantize to none, or serve a checkpoint in bfloat16",
+            )
+        return LABEL
+    if kernels.rounds and not weights.quantised:
+        raise BadSetting("round_activations: the weights are not in 8-bit floats", hint="leave round_activations off")
+    return ("fp8" if kernels.rounds else "fp8-weights") if weights.quantised else "none"
+
+
+def _held(kernels: Kernels, weights: Weights) -> str:
+    """The type of most matrices in memory."""
+    if kernels.quantize == "int8":
+        return "int8"
+    if isinstance(kernels, Repacks):
+        return "float8" if weights.quantised else "bfloat16" if weights.brief else "float32"
+    return "float32"
 
 
 def _compare(old: ModelFolder, new: ModelFolder) -> None:

@@ -18,14 +18,15 @@ Rows are computed one by one, so that none depends on its company.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from colonnade.engine.acceptance import Guess, Weights, accept, invert
 from colonnade.engine.kernels.ops import Floats, Ints
-from colonnade.engine.noise import uniform
+from colonnade.engine.noise import ACCEPT, uniform
 from colonnade.wire.messages import Logprob, Sampling
 
 NOT_FINITE = "the model's logits are not finite numbers at this position"
@@ -39,7 +40,7 @@ Allowed = Floats
 class Wanted:
     """One token to draw. `history` holds prompt and output; it is read only where a penalty asks for it.
 
-    `allowed` None: everything is."""
+    `allowed` None: everything is. With a `guess`, the draw is the acceptance of a draft by its probability."""
 
     sampling: Sampling
     choice: int
@@ -47,6 +48,7 @@ class Wanted:
     history: Ints
     prompt_length: int
     allowed: Allowed | None = None
+    guess: Guess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +62,14 @@ Choose = Callable[[Floats, float, int, float, float, float], int]
 """(logits, temperature, top_k, top_p, min_p, number in [0, 1)) -> token."""
 
 
-def draw(logits_SV: Floats, wanted_S: Sequence[Wanted], choose: Choose) -> list[Outcome]:
+def draw(logits_SV: Iterable[Floats], wanted_S: Sequence[Wanted], choose: Choose) -> list[Outcome]:
     """One outcome a row, in order. Logits that are NaN or infinite give an outcome with an error."""
-    best_S = logits_SV.argmax(axis=1)
-    sound_S = np.isfinite(np.take_along_axis(logits_SV, best_S[:, None], axis=1)[:, 0])
-    return [
-        _row(logits_SV[row], int(best_S[row]), wanted, choose) if sound_S[row] else Outcome(0, error=NOT_FINITE)
-        for row, wanted in enumerate(wanted_S)
-    ]
+    return [_sound_row(logits_V, wanted, choose) for logits_V, wanted in zip(logits_SV, wanted_S, strict=True)]
+
+
+def _sound_row(logits_V: Floats, wanted: Wanted, choose: Choose) -> Outcome:
+    best = int(logits_V.argmax())
+    return _row(logits_V, best, wanted, choose) if np.isfinite(logits_V[best]) else Outcome(0, error=NOT_FINITE)
 
 
 def _row(logits_V: Floats, best: int, wanted: Wanted, choose: Choose) -> Outcome:
@@ -80,9 +82,16 @@ def _row(logits_V: Floats, best: int, wanted: Wanted, choose: Choose) -> Outcome
             return Outcome(0, error=NOT_FINITE if wanted.allowed is None else NOTHING_ALLOWED)
     token = best
     if sampling.temperature > 0:
-        number = uniform(sampling.seed, wanted.choice, wanted.position)
-        token = choose(adjusted_V, sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, number)
+        token = _draw(adjusted_V, wanted, choose)
     return Outcome(token, None if sampling.logprobs is None else logprob(logits_V, token, sampling.logprobs))
+
+
+def _draw(adjusted_V: Floats, wanted: Wanted, choose: Choose) -> int:
+    sampling, noise = wanted.sampling, (wanted.sampling.seed, wanted.choice, wanted.position)
+    filters = (sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p)
+    if wanted.guess is None:
+        return choose(adjusted_V, *filters, uniform(*noise))
+    return accept(weights(adjusted_V, *filters), wanted.guess, uniform(*noise, ACCEPT), uniform(*noise))
 
 
 def _adjusts(sampling: Sampling) -> bool:
@@ -119,6 +128,11 @@ def choose(logits_V: Floats, temperature: float, top_k: int, top_p: float, min_p
 
     The reference; native/choose.cpp is the same rule.
     """
+    return invert(weights(logits_V, temperature, top_k, top_p, min_p), number)
+
+
+def weights(logits_V: Floats, temperature: float, top_k: int, top_p: float, min_p: float) -> Weights:
+    """The filtered distribution, not normalised; the reference."""
     weights_V = np.exp((logits_V.astype(np.float64) - float(logits_V.max())) / temperature)
     if 0 < top_k < len(weights_V):
         weights_V[weights_V < np.partition(weights_V, -top_k)[-top_k]] = 0.0
@@ -126,12 +140,10 @@ def choose(logits_V: Floats, temperature: float, top_k: int, top_p: float, min_p
         _top_p(weights_V, top_p)
     if min_p > 0.0:
         weights_V[weights_V < min_p] = 0.0  # the most likely token weighs 1
-    total_V = np.cumsum(weights_V)
-    token = int(np.searchsorted(total_V, number * total_V[-1], side="right"))
-    return min(token, int(np.flatnonzero(weights_V)[-1]))
+    return weights_V
 
 
-def _top_p(weights_V: NDArray[np.float64], top_p: float) -> None:
+def _top_p(weights_V: Weights, top_p: float) -> None:
     order = np.argsort(-weights_V, kind="stable")
     wanted = top_p * np.cumsum(weights_V)[-1]
     kept = int(np.searchsorted(np.cumsum(weights_V[order]), wanted, side="left")) + 1

@@ -17,17 +17,26 @@ Overlap. A plan needs no token values, so the next step may be planned before th
 commit, plan, commit. All that is needed is a shell that does so, with a worker that takes a step while another runs.
 A request that has ended meanwhile is draining: it keeps slot and pages for the steps that still write to them, and
 their draws for it are ignored.
+
+Drafts. A request that decodes, with all its tokens known, may have some more guessed and verified in the same chunk, as
+far as budget and free pages go: nobody is retracted for a guess, and none takes a token from another that decodes. What
+follows drafts depends on how many are right, so such a request is not planned again before their commit. There the
+tokens computed fall back to what was right; the pages behind are its own and written again. Under overlap a request
+that was planned ahead has a token in flight, and gets no drafts: speculation is for one step at a time.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from colonnade.engine.cache import Cache
+from colonnade.engine.drafter import NOTHING, Drafter, Proposal
 from colonnade.engine.limits import Limits
 from colonnade.engine.queue import Policy
 from colonnade.engine.request import Request, State, enlist
+from colonnade.engine.speculation import Speculation
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
 from colonnade.wire.messages import CacheChange, Delta, Load, Refused, Submit
 
@@ -37,17 +46,20 @@ class Draft:
     """A step that is being put together."""
 
     budget: int
+    spare: int
+    """Of the budget: what drafts may take."""
     admits: list[Admit] = field(default_factory=list[Admit])
     chunks: list[Chunk] = field(default_factory=list[Chunk])
     rows: list[Request] = field(default_factory=list[Request])
 
 
 class Scheduler:
-    def __init__(self, limits: Limits, weights: str = "") -> None:
+    def __init__(self, limits: Limits, drafter: Drafter | None = None, weights: str = "") -> None:
         self.limits = limits
         self.weights = weights
         """Their version, part of the cache key. To change only while there is no work."""
         self.cache = Cache(limits.pages, limits.prefix_cache)
+        self.speculation = Speculation(drafter, limits)
         self.steps = 0
         """Steps planned."""
         self.retractions = 0
@@ -103,7 +115,7 @@ class Scheduler:
         A step without chunks carries the news of requests that end without one.
         """
         self._reap()
-        draft = Draft(self.limits.step_tokens)
+        draft = Draft(self.limits.step_tokens, self.limits.step_tokens - len(self._running))
         if self._suspects:
             self._plan_alone(draft)
         else:
@@ -125,7 +137,7 @@ class Scheduler:
             elif pending and request.state is State.RUNNING:
                 if request.computed == len(request.pages) and not self._extend(request):
                     break  # those after it are more junior: what pages they leave are for this one
-                self._advance(draft, request)
+                self._advance(draft, request, self._guess(draft, request))
         for request in prefilling:
             if request.state is State.RUNNING:
                 self._advance(draft, request)
@@ -140,7 +152,18 @@ class Scheduler:
             self._retract(self._running[-1])
         self._advance(draft, suspect)
 
-    def _advance(self, draft: Draft, request: Request) -> None:
+    def _guess(self, draft: Draft, request: Request) -> Proposal:
+        """Drafts for a request that decodes: no more than there are pages for that no one will ask for soon."""
+        proposal = self.speculation.propose(request, draft.spare)
+        if not proposal.tokens:
+            return proposal
+        ahead = request.computed + 1
+        short = ahead + len(proposal.tokens) - len(request.pages)
+        if short > 0 and self.cache.available >= short + len(self._running) * self.limits.extent:
+            self.cache.extend(request, short)
+        return proposal.chain(len(request.pages) - ahead)
+
+    def _advance(self, draft: Draft, request: Request, guess: Proposal = NOTHING) -> None:
         """Add the request's next chunk, as long as there is budget for it."""
         start = request.computed
         count = min(request.wanted - start, draft.budget, self.limits.prefill_chunk)
@@ -148,11 +171,16 @@ class Scheduler:
             return
         end = start + count
         sample = end == request.wanted
+        drafts = len(guess.tokens)
+        end += drafts
         request.computed = end
-        request.wanted += sample
+        request.wanted += sample + drafts
+        request.drafted = drafts
         request.in_flight += 1
-        draft.budget -= count
-        draft.chunks.append(Chunk(request.slot, start, tuple(request.pages[start:end]), sample))
+        draft.budget -= count + drafts
+        draft.spare -= drafts
+        pages = tuple(request.pages[start:end])
+        draft.chunks.append(Chunk(request.slot, start, pages, sample, guess.tokens, guess.chances))
         draft.rows.append(request)
 
     def _extend(self, request: Request) -> bool:
@@ -206,14 +234,14 @@ class Scheduler:
         step, rows = self._in_flight.popleft()
         assert step.number == result.number, "steps are committed in order"
         deltas, self._ended = self._ended, []
-        drawn = iter(result.drawn)
+        drawn = deque(result.drawn)
         for request, chunk in zip(rows, step.chunks, strict=True):
             request.in_flight -= 1
             if chunk.sample:
-                draw = next(drawn)
-                assert draw.slot == chunk.slot, "draws come in the order of the chunks"
+                draws = _draws(drawn, chunk)
                 if request.state is State.RUNNING:
-                    deltas.append(self._accept(request, chunk, draw))
+                    deltas += self._accept(request, chunk, draws)
+        assert not drawn, "draws come in the order of the chunks"
         self._reap()
         return deltas
 
@@ -240,19 +268,30 @@ class Scheduler:
         self._reap()
         return deltas
 
-    def _accept(self, request: Request, chunk: Chunk, draw: Drawn) -> Delta:
-        if draw.error:
-            return self._end(request, draw.error)
-        request.tokens.append(draw.token)
+    def _accept(self, request: Request, chunk: Chunk, draws: list[Drawn]) -> Iterator[Delta]:
+        """Each draw but the last is a draft that was right. An error ends the request after what came before it."""
+        sound = [draw for draw in draws if not draw.error]
+        taken = request.take([draw.token for draw in sound])
+        if chunk.drafts:
+            accepted = min(taken, len(draws) - 1)
+            request.settle_drafts(accepted)
+            self.speculation.learn(request, len(chunk.drafts), accepted)
+        if taken:
+            yield self._tell(request, chunk, sound[:taken])
+        if draws[-1].error and request.state is State.RUNNING:
+            yield self._end(request, draws[-1].error)
+
+    def _tell(self, request: Request, chunk: Chunk, draws: list[Drawn]) -> Delta:
+        """What was drawn and taken, and whether it ends with that."""
         if not request.shared:
-            self.cache.share(request, chunk.start + len(chunk.pages))
+            self.cache.share(request, chunk.known)
         finish = request.finish
         if finish is not None:
             self._drain(request)
-        position = len(request.tokens) - 1 - request.prompt_length
-        logprobs = None if draw.logprob is None else [draw.logprob]
+        position = len(request.tokens) - len(draws) - request.prompt_length
+        logprobs = [draw.logprob for draw in draws if draw.logprob is not None] or None
         cached, request.untold = request.untold, 0
-        return Delta(request.key, position, [draw.token], logprobs, finish, cached)
+        return Delta(request.key, position, [draw.token for draw in draws], logprobs, finish, cached)
 
     def _end(self, request: Request, reason: str) -> Delta:
         """It cannot go on, and what it computed and did not share is not kept."""
@@ -264,6 +303,7 @@ class Scheduler:
     def _drain(self, request: Request) -> None:
         """It has ended: out of the way now; what it holds comes back when no step in flight writes to it."""
         del self._live[request.key]
+        self.speculation.forget(request)
         if request.state is State.RUNNING:
             self._running.remove(request)
             self._draining.append(request)
@@ -299,6 +339,8 @@ class Scheduler:
             pages_cached=self.cache.tree.evictable,
             pages_total=self.cache.pages.total,
             steps=self.steps,
+            drafted=self.speculation.drafted,
+            accepted=self.speculation.accepted,
         )
 
     def changes(self) -> list[CacheChange]:
@@ -334,3 +376,12 @@ def _admission(request: Request) -> Admit:
         sampling=request.sampling,
         choice=request.choice,
     )
+
+
+def _draws(drawn: deque[Drawn], chunk: Chunk) -> list[Drawn]:
+    """Those of the chunk, from the head of what is left."""
+    draws: list[Drawn] = []
+    while drawn and drawn[0].slot == chunk.slot:
+        draws.append(drawn.popleft())
+    assert 1 <= len(draws) <= 1 + len(chunk.drafts), "draws come in the order of the chunks"
+    return draws

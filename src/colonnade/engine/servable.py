@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from colonnade.engine.drafter import Drafter
 from colonnade.engine.limits import Limits
 from colonnade.engine.step import Worker
 from colonnade.wire.messages import Loaded
@@ -35,10 +37,13 @@ class Servable:
     limits: Limits
     fingerprint: str
     facts: dict[str, str | int | float | bool]
+    drafter: Drafter | None = None
     holder: Holder | None = None
     """None: weights stay as they are."""
+    named: Callable[[str], str] = str
+    """From the fingerprint of weights and kernels to that of the answers."""
 
     def loaded(self) -> Loaded:
         """How things stand now."""
         current = self.fingerprint if self.holder is None else self.holder.fingerprint
-        return Loaded(current, self.facts, self.limits.pages, self.limits.context)
+        return Loaded(self.named(current), self.facts, self.limits.pages, self.limits.context)

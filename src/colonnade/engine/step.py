@@ -11,6 +11,10 @@ size 1). The worker owns two tables, both indexed by slot and position:
 A `Step` is immutable. Prefill, a chunk of it, decode and scoring are the same `Chunk`: tokens [start, start + length)
 of a slot are computed, and one token is drawn after the last of them if `sample`.
 
+The last tokens of a chunk may be *drafts*: guesses that are computed like known tokens. A token is drawn after the last
+known one, and after each draft that equals the token drawn in its place; the first that differs ends it. So a chunk
+brings one token more than drafts were right, and the worker's tables hold nothing of use beyond.
+
 They are msgspec structs because one is made for every row of every step: a frozen dataclass takes ten times as long.
 """
 
@@ -21,6 +25,7 @@ from typing import Protocol
 
 import msgspec
 
+from colonnade.engine.drafter import Chances
 from colonnade.wire.messages import Logprob, Sampling
 
 
@@ -36,12 +41,23 @@ class Admit(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """Compute positions [start, start + len(pages)) of `slot`; their keys and values go to `pages`."""
+    """Compute positions [start, start + len(pages)) of `slot`; their keys and values go to `pages`.
+
+    Drafts stand at the last positions, behind at least one known token; with them, `sample` is true.
+    """
 
     slot: int
     start: int
     pages: Sequence[int]
     sample: bool
+    drafts: Sequence[int] = ()
+    chances: Sequence[Chances] = ()
+    """What each draft was drawn from; empty if nothing was."""
+
+    @property
+    def known(self) -> int:
+        """Position after the last known token: where the first token is drawn."""
+        return self.start + len(self.pages) - len(self.drafts)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -51,7 +67,10 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Drawn(msgspec.Struct, frozen=True):
-    """The token drawn for a chunk with `sample`, in the order of the step's chunks; `error` ends that request."""
+    """A token drawn for a chunk with `sample`: in the order of the step's chunks, and within one of positions.
+
+    `error` ends that request, and comes last of its chunk.
+    """
 
     slot: int
     token: int

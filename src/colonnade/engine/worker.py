@@ -23,6 +23,7 @@ from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program
 from colonnade.engine.memory import CacheSettings, cache_size
 from colonnade.engine.resident import Binder, Bound, Resident, device_of
 from colonnade.engine.sampler import Choose
+from colonnade.engine.spot import Spot
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
 from colonnade.wire.errors import BadSetting
 from colonnade.wire.messages import Sampling
@@ -40,11 +41,17 @@ class WorkerSettings(CacheSettings, Protocol):
     @property
     def kernels(self) -> str: ...
     @property
+    def quantize(self) -> str: ...
+    @property
+    def kv_dtype(self) -> str: ...
+    @property
     def threads(self) -> int | None: ...
     @property
     def round_activations(self) -> bool: ...
     @property
     def max_running(self) -> int: ...
+    @property
+    def draft_rule(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +76,21 @@ class _Slot:
 
 
 class ModelWorker:
-    """Implements `step.Worker`."""
+    """Implements `step.Worker`. `by_chance`: drafts are accepted by their probability, else by the coupled rule."""
 
     def __init__(
-        self, program: Program, choose: Choose, slots: int, context: int, vocab_size: int, constraints: Constraints
+        self,
+        program: Program,
+        choose: Choose,
+        slots: int,
+        context: int,
+        vocab_size: int,
+        constraints: Constraints,
+        by_chance: bool = False,
     ) -> None:
         self._program: Program | None = program
         self._choose = choose
+        self._by_chance = by_chance
         self._constraints = constraints
         self._vocab_size = vocab_size
         self._tokens = np.zeros((slots, context + 1), dtype=np.int32)
@@ -94,7 +109,7 @@ class ModelWorker:
             return Result(step.number, ())
         assert self._program is not None, "a step without weights"
         logits_SV = self._program.run(self._batch(step.chunks))
-        return Result(step.number, self._draw(logits_SV, [chunk for chunk in step.chunks if chunk.sample]))
+        return Result(step.number, self._verify(logits_SV, [chunk for chunk in step.chunks if chunk.sample]))
 
     def _admit(self, admit: Admit) -> None:
         tokens = np.asarray(admit.tokens, dtype=np.int64)
@@ -114,35 +129,52 @@ class ModelWorker:
         positions_T = starts_T + np.arange(len(slots_T), dtype=np.int32) - first_T
         for chunk, length in zip(chunks, lengths, strict=True):
             self._pages[chunk.slot, chunk.start : chunk.start + length] = chunk.pages
+            self._tokens[chunk.slot, chunk.known : chunk.known + len(chunk.drafts)] = chunk.drafts
+        last_T = np.repeat(ends, lengths) - np.arange(len(slots_T))  # 1: the last token of its chunk
+        drawn_T = np.repeat([1 + len(chunk.drafts) if chunk.sample else 0 for chunk in chunks], lengths)
         return Batch(
             tokens=self._tokens[slots_T, positions_T],
             slots=slots_T,
             positions=positions_T,
             pages=self._pages,
-            sampled=ends[[chunk.sample for chunk in chunks]] - 1,
+            sampled=np.flatnonzero(last_T <= drawn_T).astype(np.int32),
         )
 
-    def _draw(self, logits_SV: Floats, chunks: list[Chunk]) -> tuple[Drawn, ...]:
-        outcomes = sampler.draw(logits_SV, [self._wanted(chunk) for chunk in chunks], self._choose)
-        self._constraints.advance([(chunk.slot, each.token) for chunk, each in zip(chunks, outcomes, strict=True)])
-        return tuple(self._take(chunk, outcome) for chunk, outcome in zip(chunks, outcomes, strict=True))
+    def _verify(self, logits_SV: Floats, chunks: list[Chunk]) -> tuple[Drawn, ...]:
+        """One draw a chunk; then, in rounds, one more for each whose draft is the token just drawn."""
+        drawn: dict[int, list[Drawn]] = {chunk.slot: [] for chunk in chunks}
+        ends = np.cumsum([1 + len(chunk.drafts) for chunk in chunks])
+        spots = [Spot(chunk, int(end) - 1 - len(chunk.drafts)) for chunk, end in zip(chunks, ends, strict=True)]
+        while spots:
+            for each in self._draw(logits_SV, spots):
+                drawn[each.slot].append(each)
+            spots = [spot.next() for spot in spots if spot.right(drawn[spot.chunk.slot][-1])]
+        return tuple(each for draws in drawn.values() for each in draws)
 
-    def _wanted(self, chunk: Chunk) -> sampler.Wanted:
-        slot, length = self._slots[chunk.slot], chunk.start + len(chunk.pages)
+    def _draw(self, logits_SV: Floats, spots: list[Spot]) -> list[Drawn]:
+        rows = (logits_SV[spot.row] for spot in spots)
+        outcomes = sampler.draw(rows, [self._wanted(spot) for spot in spots], self._choose)
+        self._constraints.advance([(spot.chunk.slot, each.token) for spot, each in zip(spots, outcomes, strict=True)])
+        return [self._take(spot, outcome) for spot, outcome in zip(spots, outcomes, strict=True)]
+
+    def _wanted(self, spot: Spot) -> sampler.Wanted:
+        slot, length = self._slots[spot.chunk.slot], spot.position
         assert slot is not None, "a chunk of a slot that nobody entered"
-        history = self._tokens[chunk.slot, :length]
-        position, allowed = length - slot.prompt_length, None
+        history = self._tokens[spot.chunk.slot, :length]
+        allowed, guess = None, spot.guess if self._by_chance else None
         try:
-            allowed = self._constraints.mask(chunk.slot)
+            allowed = self._constraints.mask(spot.chunk.slot)
         except GrammarFailed as error:
             slot.error = str(error)
-        return sampler.Wanted(slot.sampling, slot.choice, position, history, slot.prompt_length, allowed)
+        position = length - slot.prompt_length
+        return sampler.Wanted(slot.sampling, slot.choice, position, history, slot.prompt_length, allowed, guess)
 
-    def _take(self, chunk: Chunk, outcome: sampler.Outcome) -> Drawn:
-        slot = self._slots[chunk.slot]
+    def _take(self, spot: Spot, outcome: sampler.Outcome) -> Drawn:
+        number = spot.chunk.slot
+        slot = self._slots[number]
         assert slot is not None
-        self._tokens[chunk.slot, chunk.start + len(chunk.pages)] = outcome.token
-        return Drawn(chunk.slot, outcome.token, outcome.logprob, slot.error or outcome.error)
+        self._tokens[number, spot.position] = outcome.token
+        return Drawn(number, outcome.token, outcome.logprob, slot.error or outcome.error)
 
 
 def load_worker(
@@ -150,26 +182,34 @@ def load_worker(
 ) -> LoadedWorker:
     """Reads the weights, makes the tables and runs one step. `progress` hears the name of each phase as it begins.
 
-    `cache` is a folder for digests of weights (`COLONNADE_HOME/cache`). Raises BadModel and BadSetting.
+    `cache` is a folder for digests of weights and for their 8-bit copies (`COLONNADE_HOME/cache`). Raises BadModel and
+    BadSetting.
     """
     clock = _Clock(progress)
     if settings.dtype not in ("auto", "float32"):
         raise BadSetting(f"dtype {settings.dtype} is not computed yet", hint="set dtype to auto or float32")
     clock.enter("kernels")
-    kernels = choose_kernels(settings.kernels, settings.device, settings.threads, settings.round_activations)
+    kernels = choose_kernels(
+        settings.kernels, settings.device, settings.threads, settings.round_activations, settings.quantize
+    )
     binder = Binder(
-        kernels, lambda token_bytes, most: cache_size(settings, token_bytes, most, kernels.free()), clock.enter, cache
+        kernels,
+        lambda token_bytes, most: cache_size(settings, token_bytes, most, kernels.free()),
+        clock.enter,
+        cache,
+        settings.kv_dtype,
     )
     bound = binder.bind(folder)
-    if settings.round_activations and bound.quantisation == "none":
-        raise BadSetting("round_activations: the weights are not in 8-bit floats", hint="leave round_activations off")
     assert binder.size is not None
     pages, context = binder.size
     constraints = Constraints(lambda: _compiler(folder, bound.vocab_size), settings.max_running, bound.vocab_size)
-    worker = ModelWorker(bound.program, kernels.choose, settings.max_running, context, bound.vocab_size, constraints)
+    by_chance = settings.draft_rule == "probability"
+    worker = ModelWorker(
+        bound.program, kernels.choose, settings.max_running, context, bound.vocab_size, constraints, by_chance
+    )
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
-    facts = _facts(kernels, bound, pages, context) | clock.seconds()
+    facts = _facts(kernels, bound, pages, context) | {"kv_dtype": settings.kv_dtype} | clock.seconds()
     resident = Resident(bound, binder, worker.use)
     return LoadedWorker(worker, resident, bound.fingerprint, facts, pages, context, folder.eos_token_ids)
 
@@ -187,6 +227,7 @@ def _facts(kernels: Kernels, bound: Bound, pages: int, context: int) -> dict[str
         "device": device_of(kernels),
         "threads": kernels.threads,
         "dtype": "float32",
+        "weight_dtype": bound.weight_dtype,
         "quantisation": bound.quantisation,
         "pages": pages,
         "max_context": context,

@@ -24,7 +24,7 @@ from colonnade.wire.errors import (
     NotFound,
     Unauthenticated,
 )
-from colonnade.wire.routes import Observed
+from colonnade.wire.routes import Demands, Observed
 
 LONGEST_POLL_S = 25.0
 BODY_LIMIT = 16 << 20
@@ -98,6 +98,11 @@ async def _forget(plane: ControlPlane, request: Request) -> Any:
     return {"forgotten": request.path_params["name"]}
 
 
+async def _demand(plane: ControlPlane, request: Request) -> Any:
+    await plane.take_demand(await _body(request, Demands))
+    return {}
+
+
 async def _keys(plane: ControlPlane, _request: Request) -> Any:
     return {"data": [{"name": each.name, "tenant": each.tenant, "created": each.created} for each in plane.api_keys()]}
 
@@ -131,6 +136,7 @@ ENDPOINTS = (
     Endpoint("GET", "/v1/clusters", "The clusters and when their agents were last heard.", _clusters),
     Endpoint("POST", "/v1/clusters/{name}/sync", "For agents: a report in, the desired state out; long poll.", _sync),
     Endpoint("DELETE", "/v1/clusters/{name}", "Forget a cluster that will not come back.", _forget),
+    Endpoint("POST", "/v1/demand", "For gateways: what is in flight and what waits, by deployment.", _demand),
     Endpoint("GET", "/v1/keys", "API keys by name; the keys themselves are not kept.", _keys),
     Endpoint("POST", "/v1/keys", "Create an API key; the answer shows it this once.", _create_key),
     Endpoint("DELETE", "/v1/keys/{name}", "Revoke an API key.", _revoke_key),

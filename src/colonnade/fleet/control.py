@@ -10,20 +10,33 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
 from msgspec.structs import replace
 
+from colonnade.fleet.autoscale import Decision
 from colonnade.fleet.board import Board
+from colonnade.fleet.demand import Counts, DemandBook
 from colonnade.fleet.keys import digest, new_key, new_pepper
 from colonnade.fleet.launch import settings_argv
 from colonnade.fleet.placement import desired_of
 from colonnade.fleet.store import Logged, Store
 from colonnade.fleet.views import global_id, routes_of
 from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
-from colonnade.wire.routes import Deployment, Desired, Happening, KeyRecord, Observed, ReplicaStatus, Routes
+from colonnade.wire.routes import (
+    Demands,
+    Deployment,
+    Desired,
+    Happening,
+    KeyRecord,
+    Observed,
+    ReplicaStatus,
+    Routes,
+    Scaling,
+)
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 MOST_REPLICAS = 10_000
@@ -35,9 +48,11 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a deployment shall be. `generation`: the one that the change was thought up against; absent: any."""
 
     model: str
-    replicas: int = 1
+    replicas: int | None = None
+    """None: as many as there are; 1 for a new deployment. With `scaling` it is where demand starts from."""
     settings: dict[str, str] = {}
     generation: int | None = None
+    scaling: Scaling | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +80,7 @@ class ControlPlane:
         self._keys: dict[str, KeyRecord] = {}
         self._observed: dict[str, Observed] = {}
         self._seen: dict[str, float] = {}
+        self._demand = DemandBook()
         self._desired: dict[str, Board[tuple[Deployment, ...]]] = {}
         self._routes = Board(self._first, self._view())
         self._changing = asyncio.Lock()
@@ -108,7 +124,10 @@ class ControlPlane:
                 hint="read the deployment again, or leave `generation` out to overwrite it",
                 code="generation_conflict",
             )
-        wanted = Deployment(name, change.model, change.replicas, generation, change.settings)
+        replicas = change.replicas if change.replicas is not None else before.replicas if before else 1
+        if change.scaling is not None:
+            replicas = min(max(replicas, change.scaling.min), change.scaling.max)
+        wanted = Deployment(name, change.model, replicas, generation, change.settings, change.scaling)
         if wanted == before:
             return wanted
         wanted = replace(wanted, generation=generation + 1)
@@ -117,6 +136,31 @@ class ControlPlane:
         self._deployments[name] = wanted
         self._publish()
         return wanted
+
+    async def take_demand(self, demands: Demands) -> None:
+        self._demand.take(demands, self._clock())
+
+    async def autoscale(self) -> None:
+        """Look at the demand, and change what it asks to be changed."""
+        scaled = {each.name: each.scaling for each in self.deployments() if each.scaling is not None}
+        for name, decision in self._demand.decide(scaled, self._counts(scaled), self._clock()):
+            async with self._changing:
+                await self._rescale(name, decision)
+
+    async def _rescale(self, name: str, decision: Decision) -> None:
+        """The generation stays: it counts what people have changed."""
+        before = self._deployments.get(name)
+        if before is None or before.scaling is None or before.replicas == decision.replicas:
+            return
+        wanted = replace(before, replicas=decision.replicas)
+        reason = f"{before.replicas} -> {wanted.replicas}: {decision.reason}"
+        await self._store.put_deployment(wanted, self._event("scaled", name, reason))
+        self._deployments[name] = wanted
+        self._publish()
+
+    def _counts(self, names: Iterable[str]) -> dict[str, Counts]:
+        ready = Counter(status.deployment for _, status in self.replicas() if status.state == "ready")
+        return {name: Counts(self._deployments[name].replicas, ready[name]) for name in names}
 
     async def remove(self, name: str) -> None:
         async with self._changing:
@@ -230,9 +274,21 @@ def _check(name: str, change: Change) -> None:
     _check_name(name, "name")
     if not change.model:
         raise InvalidRequest("a deployment needs a model", hint="a folder, or the name of a model", param="model")
-    if not 0 <= change.replicas <= MOST_REPLICAS:
+    if change.replicas is not None and not 0 <= change.replicas <= MOST_REPLICAS:
         raise InvalidRequest(f"{change.replicas} replicas", hint=f"from 0 to {MOST_REPLICAS}", param="replicas")
+    if change.scaling is not None:
+        _check_scaling(change.scaling)
     settings_argv(change.settings)
+
+
+def _check_scaling(scaling: Scaling) -> None:
+    if not 0 <= scaling.min <= scaling.max <= MOST_REPLICAS or scaling.max < 1:
+        said = f"from {scaling.min} to {scaling.max} replicas"
+        raise InvalidRequest(said, hint=f"0 <= min <= max <= {MOST_REPLICAS}, and max at least 1", param="scaling")
+    if not scaling.target > 0:
+        raise InvalidRequest(f"a target of {scaling.target:g}", hint="requests a replica, above 0", param="scaling")
+    if not scaling.idle >= 0:
+        raise InvalidRequest(f"idle for {scaling.idle:g} s", hint="seconds, 0 or more", param="scaling")
 
 
 def _check_name(name: str, param: str) -> None:

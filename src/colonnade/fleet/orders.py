@@ -69,13 +69,15 @@ class Listening:
 
 @dataclass(frozen=True)
 class Probed:
-    """`stalled`: it answered, and said that it makes no progress; one such word is enough."""
+    """`stalled`: it answered, and said that it makes no progress; one such word is enough. `doing`: what one that
+    starts is busy with, where that takes its time: it fetches a model."""
 
     id: str
     epoch: str
     well: bool
     stalled: bool = False
     reason: str = ""
+    doing: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,9 @@ class Life:
     phase: Phase = "starting"
     url: str = ""
     events: str = ""
+    busy_at: float | None = None
+    """When it was last seen to fetch its model: until then no time counts against its start."""
+    doing: str = ""
     ready_at: float | None = None
     adopted: bool = False
     misses: int = 0
@@ -173,6 +178,10 @@ class Life:
     def known_to_start(self) -> bool:
         """One that was found may have been serving all along: only a probe tells."""
         return self.phase == "starting" and (not self.adopted or self.looked > 0)
+
+    @property
+    def start_counts_from(self) -> float:
+        return self.since if self.busy_at is None else self.busy_at
 
     @property
     def leaves_service(self) -> bool:

@@ -85,7 +85,7 @@ class Reconciler:
 
     def wake_at(self) -> float | None:
         """None: time alone changes nothing. Times that have come were acted on when they came."""
-        times = [life.since + self._policy.start_s for _, life in self._lives() if life.phase == "starting"]
+        times = [life.start_counts_from + self._policy.start_s for _, life in self._lives() if life.phase == "starting"]
         times += [seat.not_before for seat in self._all_seats() if seat.failures]
         return min((time for time in times if time > self._now), default=None)
 
@@ -155,11 +155,13 @@ class Reconciler:
 
     def _probed_starting(self, seat: Seat, life: Life, event: Probed, now: float) -> None:
         if event.well:
-            life.phase, life.ready_at = "ready", now
+            life.phase, life.ready_at, life.doing = "ready", now, ""
             took = "found ready" if life.adopted else f"ready after {now - life.since:.2f} s"
             self._note("ready", seat, life, took)
             self._probe(life, self._policy.health_probe_s)
         else:
+            life.doing = event.doing
+            life.busy_at = now if event.doing else life.busy_at
             wait = self._policy.ready_probe_s * 2.0 ** min(life.looked, 32)
             self._probe(life, min(self._policy.ready_probe_limit_s, wait))
 
@@ -190,7 +192,7 @@ class Reconciler:
     def _time_out(self, now: float) -> None:
         limit = self._policy.start_s
         for seat, life in self._lives():
-            if life.phase == "starting" and now >= life.since + limit:
+            if life.phase == "starting" and now >= life.start_counts_from + limit:
                 self._fail(seat, life, f"not ready within {limit:g} s of its start")
 
     # -- what to do about it ------------------------------------------------------------------------------------------
@@ -320,13 +322,18 @@ def _status(seat: Seat, life: Life) -> ReplicaStatus:
         pid=life.begun.pid,
         url=life.url,
         events=life.events,
-        reason=life.why or seat.reason,
+        reason=life.why or life.doing or seat.reason,
         restarts=seat.restarts,
         started_at=life.begun.started_at,
         ready_s=round(life.ready_at - life.since, 3) if timed and life.ready_at is not None else None,
         generation=life.begun.generation,
-        facts={"log": life.begun.log} if life.begun.log else {},
+        facts=_facts(life),
     )
+
+
+def _facts(life: Life) -> dict[str, str | int | float | bool]:
+    facts = {"log": life.begun.log, "doing": life.doing if life.phase == "starting" else ""}
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _empty_status(seat: Seat) -> ReplicaStatus:

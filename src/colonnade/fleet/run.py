@@ -30,6 +30,8 @@ from colonnade.wire.errors import Conflict, SetupError
 from colonnade.wire.settings import FleetSettings
 
 GOODBYE_S = 2
+SCALE_S = 0.5
+"""From one look at the demand to the next."""
 
 
 class _Server(uvicorn.Server):
@@ -86,13 +88,23 @@ def server_of(application: Any) -> uvicorn.Server:
 async def _until_ended(server: uvicorn.Server, plane: ControlPlane, listener: socket.socket) -> None:
     line = LifeLine()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
+    scaling = asyncio.create_task(_autoscale(plane))
     try:
-        await asyncio.wait({serving, line.ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({serving, scaling, line.ended}, return_when=asyncio.FIRST_COMPLETED)
         plane.close()
         server.should_exit = True
         await serving
+        if scaling.done():
+            scaling.result()
     finally:
+        scaling.cancel()
         line.close()
+
+
+async def _autoscale(plane: ControlPlane) -> None:
+    while True:
+        await asyncio.sleep(SCALE_S)
+        await plane.autoscale()
 
 
 async def run_agent(home: Home, settings: FleetSettings, cluster: str, url: str, token_file: Path | None) -> None:

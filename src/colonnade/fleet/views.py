@@ -24,7 +24,8 @@ def routes_of(
 ) -> Routes:
     """At revision 0. A replica counts when it is ready and its deployment is still wanted; of two ready lives of one
     replica the later one."""
-    names = sorted(each.name for each in deployments)
+    wanted = sorted(deployments, key=lambda each: each.name)
+    names = [each.name for each in wanted]
     found: dict[str, Route] = {}
     for cluster, report in sorted(observed.items()):
         for status in report.replicas:
@@ -38,6 +39,7 @@ def routes_of(
         pepper=pepper,
         auth=auth,
         models=tuple(names),
+        resting=tuple(each.name for each in wanted if each.scaling is not None and not each.replicas),
     )
 
 

@@ -131,12 +131,15 @@ class Peek(msgspec.Struct, frozen=True, gc=False):
 _decode = msgspec.json.Decoder(Peek).decode
 
 
-def read_body(body: bytes) -> Peek:
-    """Raises InvalidRequest for what is not a JSON object with a model's name."""
+def read_body(body: bytes, only: str = "") -> Peek:
+    """`only`: the model that is meant where none is named. Raises InvalidRequest for what is not a JSON object with a
+    model's name."""
     try:
         found = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the body is not a JSON object: {error}", code="invalid_json") from None
+    if found.model is None and only:
+        return Peek(only, found.stream)
     if not isinstance(found.model, str) or not found.model:
         raise InvalidRequest("`model` must name a model", hint="GET /v1/models lists them", param="model")
     return found

@@ -91,7 +91,7 @@ class Local:
         self._send(whole, len(body))
 
     def _refuse(self, error: ColonnadeError) -> None:
-        whole = error_answer(error, self._identity, close=not self._keep)
+        whole = error_answer(error, self._identity, path=self._head.path, close=not self._keep)
         self._send(whole, len(whole) - whole.index(b"\r\n\r\n") - 4)
 
     def _send(self, whole: bytes, length: int) -> None:

@@ -140,13 +140,14 @@ class Delivery:
             self._client.send(end)
         return not self._answer.close
 
-    def fail(self, error: ColonnadeError, request_id: bytes) -> None:
+    def fail(self, error: ColonnadeError, request_id: bytes, path: bytes) -> None:
         """After it has begun: the error as a last event, or as a connection that breaks off."""
         assert self._answer is not None
         if self._events is None:
             self._client.abort()
             return
-        last = event(msgspec.json.encode(error.envelope(request_id.decode("latin-1"))))
+        said = error.enveloped(path.decode("latin-1"), request_id.decode("latin-1"))
+        last = event(msgspec.json.encode(said), name="error" if said.get("type") == "error" else "")
         self._client.send(chunk(last) + LAST_CHUNK if self._answer.chunked else last)
         self._client.finished(keep=False)
 

@@ -14,8 +14,10 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/v1/models/{model}", "One of them."),
     ("POST", "/v1/chat/completions", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/completions", "Relayed to a replica of the body's `model`."),
+    ("POST", "/generate", "Relayed to a replica of the body's `model`, or of the only one."),
     ("POST", "/v1/embeddings", "Relayed to a package, the body's `model`."),
-    ("POST", "/v1/messages", "Relayed to a package, the body's `model`."),
+    ("POST", "/v1/messages", "Relayed to a replica of the body's `model`."),
+    ("POST", "/v1/messages/count_tokens", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/responses", "Relayed to a package, the body's `model`."),
 )
 """(method, path, summary) of every endpoint."""
@@ -23,6 +25,9 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
 RELAYED = frozenset((method.encode(), path.encode()) for method, path, _ in ROUTES if method == "POST")
 
 MODELS = b"/v1/models/"
+
+UNNAMED = frozenset({b"/generate"})
+"""Endpoints whose bodies may leave the model out, where there is one alone."""
 
 OF_PACKAGES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/v1/models/{model}:predict", "Relayed to the package that the path names; the body is not read."),

@@ -12,7 +12,7 @@ import time
 from colonnade.gateway.account import Account
 from colonnade.gateway.admission import Peek, Ticket, fix, read_body, request_id
 from colonnade.gateway.delivery import Client, Delivery, fingerprint
-from colonnade.gateway.endpoints import named_in
+from colonnade.gateway.endpoints import UNNAMED, named_in
 from colonnade.gateway.http1 import Head, error_answer
 from colonnade.gateway.losses import lost, refusal
 from colonnade.gateway.plane import Plane
@@ -59,6 +59,11 @@ class Exchange:
         self._accepted = self._over = self._fresh = self._probe = False
         self.request_id = b""
 
+    @property
+    def model(self) -> str:
+        """What was asked for."""
+        return str(self._peek.model)
+
     # --- to a replica
 
     def begin(self) -> None:
@@ -69,7 +74,8 @@ class Exchange:
             record = self._client.badge.show(plane.keys, self._head.key)
             self._account.tenant = record.tenant
             named = named_in(self._head.method, self._head.path)
-            self._peek = read_body(self._body) if named is None else Peek(named)
+            only = plane.table.only if self._head.path in UNNAMED else ""
+            self._peek = read_body(self._body, only) if named is None else Peek(named)
             self._account.model = self._peek.model
             self._ticket = fix(self.request_id, record, time.time(), noise)
         except ColonnadeError as error:
@@ -310,14 +316,14 @@ class Exchange:
             return
         self._plane.stats.broken += 1
         self._over_with(error.status)
-        self._delivery.fail(error, self.request_id)
+        self._delivery.fail(error, self.request_id, self._head.path)
 
     def _refuse(self, error: ColonnadeError) -> None:
         self._plane.stats.refused[error.reason] += 1
         keep = self._keep and not self._plane.draining
         self._delivery.first_at = self._plane.now()
         self._over_with(error.status)
-        self._client.send(error_answer(error, self.request_id, close=not keep))
+        self._client.send(error_answer(error, self.request_id, path=self._head.path, close=not keep))
         self._client.finished(keep=keep)
 
     # --- what else happens to it

@@ -66,7 +66,7 @@ class ControlFeed:
 
     async def _poll(self) -> None:
         """Raises FetchFailed, OSError, DecodeError, or BadSetting when what came cannot be used."""
-        url, token = self._access()
+        url, token = self.access()
         status, body = await get(f"{url}/v1/routes?since={self._revision}", HOLD, token)
         if status in (204, 304):
             return
@@ -82,7 +82,7 @@ class ControlFeed:
             LOG.info("the control plane answers again, at revision %d", routes.revision)
         self.known.set()
 
-    def _access(self) -> tuple[str, str]:
+    def access(self) -> tuple[str, str]:
         """URL and token; read anew each time, since a control plane that was started again has others."""
         text = self._token_file.read_text(encoding="utf-8").strip()
         if not text.startswith("{"):

@@ -1,4 +1,4 @@
-"""One GET on a connection of its own: for what is asked rarely, off the way of requests."""
+"""One request on a connection of its own: for what is asked rarely, off the way of requests."""
 
 from __future__ import annotations
 
@@ -38,6 +38,15 @@ class _Waiting:
 
 async def get(url: str, seconds: float, bearer: str = "") -> tuple[int, bytes]:
     """Status and body. Raises FetchFailed, BadSetting for what is no URL."""
+    return await _ask("GET", url, seconds, bearer, b"")
+
+
+async def post(url: str, seconds: float, bearer: str, body: bytes) -> tuple[int, bytes]:
+    """The same with a body of JSON."""
+    return await _ask("POST", url, seconds, bearer, body)
+
+
+async def _ask(method: str, url: str, seconds: float, bearer: str, body: bytes) -> tuple[int, bytes]:
     loop = asyncio.get_running_loop()
     parts = urlsplit(url)
     secure = parts.scheme == "https"
@@ -51,7 +60,7 @@ async def get(url: str, seconds: float, bearer: str = "") -> tuple[int, bytes]:
         async with asyncio.timeout(seconds):
             context = ssl.create_default_context() if secure else None
             _, upstream = await loop.create_connection(lambda: Upstream(pool), pool.host, port, ssl=context)
-            upstream.send(waiting, _request(url, bearer), b"", loop.time())
+            upstream.send(waiting, _request(method, url, bearer, len(body)), body, loop.time())
             return await waiting.done, waiting.body
     except TimeoutError:
         raise FetchFailed(f"no answer within {seconds:g} s") from None
@@ -62,10 +71,12 @@ async def get(url: str, seconds: float, bearer: str = "") -> tuple[int, bytes]:
             upstream.drop()
 
 
-def _request(url: str, bearer: str) -> bytes:
+def _request(method: str, url: str, bearer: str, length: int) -> bytes:
     parts = urlsplit(url)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    lines = [f"GET {target} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close"]
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc}", "Connection: close"]
+    if length:
+        lines += ["Content-Type: application/json", f"Content-Length: {length}"]
     if bearer:
         lines.append(f"Authorization: Bearer {bearer}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")

@@ -232,9 +232,11 @@ def answer(
     )
 
 
-def error_answer(error: ColonnadeError, request_id: bytes, *, close: bool = False, more: bytes = b"") -> bytes:
-    """`error` in its envelope; refusals for want of capacity say when to come back."""
-    body = msgspec.json.encode(error.envelope(request_id.decode("latin-1")))
+def error_answer(
+    error: ColonnadeError, request_id: bytes, *, path: bytes = b"", close: bool = False, more: bytes = b""
+) -> bytes:
+    """`error` in the envelope of the path; refusals for want of capacity say when to come back."""
+    body = msgspec.json.encode(error.enveloped(path.decode("latin-1"), request_id.decode("latin-1")))
     if error.retryable and error.status in (429, 502, 503):
         more += b"Retry-After: 1\r\n"
     return answer(error.status, body, b"application/json", request_id=request_id, close=close, more=more)

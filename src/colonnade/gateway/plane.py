@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from colonnade.gateway.routing import RetryBudget, Table, Target
 from colonnade.gateway.stats import Stats
 from colonnade.gateway.upstream import Pool
 from colonnade.wire.errors import BadSetting
-from colonnade.wire.routes import Routes
+from colonnade.wire.routes import Demand, Routes
 from colonnade.wire.settings import GatewaySettings, HttpSettings
 
 
@@ -70,6 +71,9 @@ class Connection(Protocol):
 
 class Held(Protocol):
     """A request that waits for a replica."""
+
+    @property
+    def model(self) -> str: ...
 
     def retry(self) -> None: ...
 
@@ -155,6 +159,14 @@ class Plane:
         for held in list(self.held):
             held.retry()
 
+    def demand(self) -> list[Demand]:
+        """By deployment, those with nothing to do included."""
+        flying = Counter(dict.fromkeys(self.table.deployed, 0))
+        for target in self.table.targets.values():
+            flying[target.route.model] += target.in_flight
+        held = Counter(each.model for each in self.held)
+        return [Demand(name, flying[name] + held[name], held[name]) for name in sorted(flying)]
+
     def reason_not_ready(self) -> str:
         """Empty when a request could be served."""
         if self.draining:
@@ -163,7 +175,7 @@ class Plane:
             return "no routes from the control plane yet"
         if self.keys.asked and not len(self.keys):
             return "no API keys yet: `colonnade keys create`"
-        if not any(not target.leaving for target in self.table.targets.values()):
+        if not self.table.resting and all(target.leaving for target in self.table.targets.values()):
             return "no replica is ready: `colonnade ps`"
         return ""
 

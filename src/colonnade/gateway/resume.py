@@ -150,7 +150,7 @@ class Passage:
             return Finish(DONE)
         if not fingerprint:
             return GiveUp("its replica did not say what it computes with")
-        replay = Replay(fingerprint, lines, list(now.finished), max(self._cached, 0))
+        replay = Replay(fingerprint, lines, list(now.finished), max(self._cached, 0), now.event)
         return GoOn(encode(replay), fingerprint)
 
     def _compact(self) -> None:

@@ -60,6 +60,8 @@ class Table:
         """By epoch."""
         self._by_name: dict[str, list[Target]] = {}
         self._deployed: frozenset[str] = frozenset()
+        self.resting: frozenset[str] = frozenset()
+        """Deployed, and without a replica until a request comes."""
         self._turn = 0
 
     def update(self, routes: Routes) -> tuple[list[Target], list[Target]]:
@@ -72,6 +74,7 @@ class Table:
             for name in dict.fromkeys((target.route.model, *target.route.aliases)):
                 self._by_name.setdefault(name, []).append(target)
         self._deployed = frozenset(routes.models)
+        self.resting = frozenset(routes.resting)
         came = [target for epoch, target in self.targets.items() if before.get(epoch) is not target]
         return came, [target for epoch, target in before.items() if self.targets.get(epoch) is not target]
 
@@ -85,6 +88,17 @@ class Table:
     def names(self) -> list[str]:
         """Every name that a request may ask for, ready or not."""
         return sorted(self._deployed | self._by_name.keys())
+
+    @property
+    def deployed(self) -> frozenset[str]:
+        """Names of deployments, ready or not."""
+        return self._deployed
+
+    @property
+    def only(self) -> str:
+        """The model where there is one alone, else ""."""
+        models = self._deployed | {target.route.model for target in self.targets.values()}
+        return next(iter(models)) if len(models) == 1 else ""
 
     def serving(self, model: str) -> list[Target]:
         return self._by_name.get(model, [])

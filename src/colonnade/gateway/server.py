@@ -23,6 +23,7 @@ from colonnade.gateway.endpoints import ROUTES
 from colonnade.gateway.feed import ControlFeed, read_file
 from colonnade.gateway.loads import Loads
 from colonnade.gateway.plane import Access, Limits, Plane
+from colonnade.gateway.teller import Teller
 from colonnade.wire.errors import BadSetting
 from colonnade.wire.routes import Routes
 from colonnade.wire.settings import GatewaySettings, HttpSettings
@@ -98,6 +99,7 @@ class Gateway:
         assert self._source.token_file is not None
         feed = ControlFeed(self._source.control, self._source.token_file, self.apply)
         self._task(feed.run())
+        self._task(Teller(feed.access, self.plane.demand).run())
         if self._loopback:
             return
         try:

@@ -7,6 +7,7 @@ Prints one line of JSON on stdout when its socket listens: {"url", "events", "ep
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import os
@@ -16,6 +17,7 @@ import sys
 
 import uvloop
 
+from colonnade.replica.arrival import fetch, reference_of
 from colonnade.replica.backend import EngineArgv
 from colonnade.replica.face import Face
 from colonnade.replica.model import ServedModel
@@ -41,7 +43,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m colonnade.replica", description=__doc__)
-    parser.add_argument("--model", required=True, help="a folder in the Hugging Face layout, or a shipped model's name")
+    parser.add_argument("--model", required=True, help="a folder, a shipped model's name, or org/name on a hub")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--epoch", default=secrets.token_hex(4), help="the name of this life of the replica")
@@ -51,7 +53,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
-    model = ServedModel.open(options.model, resolved.replica.served_name)
+    own, reference = resolved.replica, reference_of(options.model)
+
+    def opened(path: str, name: str) -> ServedModel:
+        return ServedModel.open(path, name, own.tool_parser, own.reasoning_parser)
+
+    model = opened(options.model, own.served_name) if reference is None else None
     if not is_loopback(options.host):
         hint = "bind it to 127.0.0.1 and put a gateway in front: a replica trusts who connects to it"
         raise BadSetting(f"--host {options.host} is not of this machine alone", hint=hint)
@@ -67,7 +74,13 @@ async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
         sys.stdout.write(f"{json.dumps(line)}\n")
         sys.stdout.flush()
 
-    return await serve(face, bound, engine_argv(options.engine_module, model, resolved), announce)
+    async def start() -> None:
+        if reference is not None:
+            folder = await fetch(reference, resolved.home, face.fetching)
+            face.adopt(await asyncio.to_thread(opened, str(folder), own.served_name or reference.name))
+        await face.start(engine_argv(options.engine_module, face.model, resolved))
+
+    return await serve(face, bound, start, announce)
 
 
 def engine_argv(module: str, model: ServedModel, resolved: Resolved) -> EngineArgv:

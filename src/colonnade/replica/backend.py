@@ -26,6 +26,7 @@ from colonnade.wire.messages import (
     Declined,
     Delta,
     Deltas,
+    Drop,
     Failed,
     Loaded,
     Refused,
@@ -118,6 +119,10 @@ class Backend:
     def abort(self, key: str) -> None:
         if self._listeners.pop(key, None) is not None:
             self._send(Abort(key))
+
+    def drop(self) -> None:
+        """Empty the prefix cache of all that no request holds."""
+        self._send(Drop())
 
     def _send(self, command: Command) -> None:
         try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
 from colonnade.replica.choice import Piece, TokenLogprob
+from colonnade.replica.parts import Call
 from colonnade.replica.requests import ChatRequest, Content, Message, ToolCall
-from colonnade.replica.shape import Label, Usage, floor
-from colonnade.replica.toolcalls import Call
-from colonnade.wire.errors import InvalidRequest
+from colonnade.replica.shape import Label, Said, Usage, call_id, floor
+from colonnade.wire.errors import ColonnadeError, InvalidRequest
 
 
 def conversation(request: ChatRequest) -> list[dict[str, Any]]:
@@ -31,6 +30,8 @@ def _message(index: int, message: Message) -> dict[str, Any]:
         said["name"] = message.name
     if message.tool_call_id is not None:
         said["tool_call_id"] = message.tool_call_id
+    if message.reasoning_content is not None:
+        said["reasoning_content"] = message.reasoning_content
     if message.tool_calls:
         where = f"messages[{index}].tool_calls"
         said["tool_calls"] = [_call(f"{where}[{n}]", call) for n, call in enumerate(message.tool_calls)]
@@ -60,19 +61,30 @@ class ChatShape:
         self._include_usage = include_usage
         self._logprobs = logprobs
 
-    def opening(self, choices: int) -> dict[str, Any]:
+    def opening(self, choices: int, usage: Usage) -> list[Said]:
         """One event for all choices, so that each event's id is the state after it and no two are the same."""
         delta = {"role": "assistant", "content": ""}
-        return self._chunk([_choice(index, delta, None, None) for index in range(choices)])
+        return [Said(self._chunk([_choice(index, delta, None, None) for index in range(choices)]))]
 
     def chunk(self, index: int, piece: Piece) -> dict[str, Any]:
         delta: dict[str, Any] = {"content": piece.text} if piece.text else {}
+        if piece.reasoning:
+            delta["reasoning_content"] = piece.reasoning
         if piece.calls:
-            delta["tool_calls"] = [{"index": n, **self._tool_call(index, n, call)} for n, call in piece.calls]
+            delta["tool_calls"] = [{"index": call.number, **self._tool_call(index, call)} for call in piece.calls]
         return self._chunk([_choice(index, delta, self._told(piece), piece.finish)])
 
-    def usage_chunk(self, usage: Usage) -> dict[str, Any]:
-        return self._chunk([]) | {"usage": usage.body()}
+    def events(self, index: int, piece: Piece) -> list[Said]:
+        return [Said(self.chunk(index, piece))]
+
+    def quiet(self, index: int, piece: Piece) -> None:
+        """Nothing is kept of it."""
+
+    def closing(self, usage: Usage) -> list[Said]:
+        return [Said(self._chunk([]) | {"usage": usage.body()})] if self._include_usage else []
+
+    def failure(self, error: ColonnadeError, request_id: str) -> Said:
+        return Said(error.envelope(request_id))
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
         choices = [self._whole_choice(index, piece) for index, piece in enumerate(pieces)]
@@ -81,8 +93,10 @@ class ChatShape:
     def _whole_choice(self, index: int, piece: Piece) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": piece.text or (None if piece.calls else "")}
         message["refusal"] = None
+        if piece.reasoning:
+            message["reasoning_content"] = piece.reasoning
         if piece.calls:
-            message["tool_calls"] = [self._tool_call(index, n, call) for n, call in piece.calls]
+            message["tool_calls"] = [self._tool_call(index, call) for call in piece.calls]
         return {
             "index": index,
             "message": message,
@@ -105,12 +119,9 @@ class ChatShape:
             "choices": choices,
         }
 
-    def _tool_call(self, choice: int, number: int, call: Call) -> dict[str, Any]:
-        """The id derives from the request's, so that a replay gives the same."""
-        name = f"{self._label.request_id}/{choice}/{number}"
-        digest = hashlib.sha256(name.encode()).hexdigest()[:24]
+    def _tool_call(self, choice: int, call: Call) -> dict[str, Any]:
         function = {"name": call.name, "arguments": call.arguments}
-        return {"id": f"call_{digest}", "type": "function", "function": function}
+        return {"id": f"call_{call_id(self._label.request_id, choice, call)}", "type": "function", "function": function}
 
     def _told(self, piece: Piece) -> dict[str, Any] | None:
         if self._logprobs is None:

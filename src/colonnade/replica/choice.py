@@ -1,6 +1,6 @@
-"""One choice of an answer: tokens go in, text, tool calls and log-probabilities come out. Pure.
+"""One choice of an answer: tokens go in, text, reasoning, calls and log-probabilities come out. Pure.
 
-    tokens -> Detokenizer -> StopMatcher -> ToolCallParser -> Piece
+    tokens -> Detokenizer -> StopMatcher -> SpeechParser -> Piece
 
 Replaying the same tokens through a fresh `Choice` gives the same pieces: that is what resuming a stream rests on.
 """
@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from colonnade.replica.detokenize import Decode, Detokenizer
+from colonnade.replica.parts import Call, Part, Text, Thought, join
+from colonnade.replica.speech import Listening, SpeechParser
 from colonnade.replica.stops import StopMatcher
-from colonnade.replica.toolcalls import Call, Found, ToolCallParser
 from colonnade.wire.messages import Logprob
 
 
@@ -27,38 +28,53 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What came of some tokens. `tokens` are those consumed, in order; the rest is "" or empty while text is held.
+    """What came of some tokens. `tokens` are those consumed, in order; the rest is empty while text is held.
 
-    `finish` is None while the choice goes on; else `stop`, `length` or `tool_calls`. With `abort`, it finished here
-    and not in the engine, which is still to be told.
+    `finish` is None while the choice goes on; else `stop`, `length` or `tool_calls`, and `stopped` the stop string that
+    ended it, "" where none did. With `abort`, it finished here and not in the engine, which is still to be told.
     """
 
     tokens: tuple[int, ...]
-    text: str = ""
-    calls: tuple[tuple[int, Call], ...] = ()
+    parts: tuple[Part, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     finish: str | None = None
     abort: bool = False
+    stopped: str = ""
 
     @property
     def silent(self) -> bool:
         """Nothing to show: the tokens go out as comment lines alone."""
-        return not self.text and not self.calls and self.finish is None
+        return not self.parts and self.finish is None
+
+    @property
+    def text(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Text))
+
+    @property
+    def reasoning(self) -> str:
+        return "".join(part.text for part in self.parts if isinstance(part, Thought))
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Call))
 
 
 class Choice:
-    """`tools`: None when text is text; else whether several calls are allowed."""
+    """`listening`: None when text is text."""
 
     def __init__(
-        self, decode: Decode, context: Sequence[int] = (), stops: Sequence[str] = (), tools: bool | None = None
+        self,
+        decode: Decode,
+        context: Sequence[int] = (),
+        stops: Sequence[str] = (),
+        listening: Listening | None = None,
     ) -> None:
         self._detokenizer = Detokenizer(decode, context)
         self._stops = StopMatcher(stops)
-        self._tools = None if tools is None else ToolCallParser(single=not tools)
+        self._speech = None if listening is None else SpeechParser(listening)
         self._length = 0  # of the text before stops and tools are taken out
         self._shown = 0  # of the text after stops are taken out
         self._logprobs: list[TokenLogprob] = []
-        self._calls = 0
         self.owed = 0
         """Of the log-probabilities held, how many last ones are not known: the tokens were recalled."""
         self.finish: str | None = None
@@ -66,7 +82,7 @@ class Choice:
     def feed(self, tokens: Sequence[int], logprobs: Sequence[Logprob] | None, finish: str | None) -> Piece:
         """Consume what one step brought. Tokens after the one that completes a stop string are not consumed."""
         assert self.finish is None
-        found: list[Found] = []
+        found: list[list[Part]] = []
         for index, token in enumerate(tokens):
             ends = finish == "stop" and index == len(tokens) - 1
             self._note(logprobs[index] if logprobs and not ends else None)
@@ -78,11 +94,12 @@ class Choice:
         found.append(self._show(self._detokenizer.flush()))
         return self._end(tokens, found, finish, abort=False)
 
-    def recall(self, tokens: Sequence[int], *, logprobs: bool) -> None:
+    def recall(self, tokens: Sequence[int], *, logprobs: bool, finish: str | None = None) -> Piece:
         """Consume what one step brought in another life of the answer; what came of it has been delivered. With
         `logprobs`, those that are still to be shown are owed: `settle` brings them, before anything else is fed."""
-        self.feed(tokens, [Logprob(token, 0.0) for token in tokens] if logprobs else None, None)
-        self.owed = len(self._logprobs)
+        piece = self.feed(tokens, [Logprob(token, 0.0) for token in tokens] if logprobs else None, finish)
+        self.owed = len(self._logprobs) if self.finish is None else 0
+        return piece
 
     def settle(self, logprobs: Sequence[Logprob]) -> bool:
         """The next ones owed. False when they are of other tokens: this is not the answer that was begun."""
@@ -99,39 +116,38 @@ class Choice:
         if logprob is not None:
             self._logprobs.append(TokenLogprob(self._length, logprob))
 
-    def _show(self, text: str) -> Found:
+    def _show(self, text: str) -> list[Part]:
         self._length += len(text)
         return self._parse(self._stops.feed(text))
 
-    def _parse(self, text: str) -> Found:
+    def _parse(self, text: str) -> list[Part]:
         self._shown += len(text)
-        return Found(text) if self._tools is None else self._tools.feed(text)
+        if self._speech is not None:
+            return self._speech.feed(text)
+        return [Text(text)] if text else []
 
     def _is_over(self) -> bool:
-        return self._stops.matched or (self._tools is not None and self._tools.done)
+        return self._stops.matched or (self._speech is not None and self._speech.done)
 
-    def _rest(self) -> list[Found]:
+    def _rest(self) -> list[list[Part]]:
         """What was held, at the end of the text."""
         held = [] if self._stops.matched else [self._parse(self._stops.flush())]
-        return held if self._tools is None else [*held, self._tools.flush()]
+        return held if self._speech is None else [*held, self._speech.flush()]
 
-    def _end(self, tokens: Sequence[int], found: list[Found], finish: str, *, abort: bool) -> Piece:
+    def _end(self, tokens: Sequence[int], found: list[list[Part]], finish: str, *, abort: bool) -> Piece:
         found += self._rest()
         piece = self._piece(tokens, found, "stop" if self._stops.matched else finish, abort=abort)
         self.finish = piece.finish
         return piece
 
-    def _piece(self, tokens: Sequence[int], found: list[Found], finish: str | None, *, abort: bool) -> Piece:
-        text = "".join(each.text for each in found)
-        calls = [call for each in found for call in each.calls]
-        numbered = tuple(enumerate(calls, self._calls))
-        self._calls += len(calls)
-        if finish == "stop" and self._calls:
+    def _piece(self, tokens: Sequence[int], found: list[list[Part]], finish: str | None, *, abort: bool) -> Piece:
+        parts = join([part for each in found for part in each])
+        if finish == "stop" and self._speech is not None and self._speech.calls:
             finish = "tool_calls"
-        quiet = not text and not calls and finish is None
+        quiet = not parts and finish is None
         everything = finish is not None and not self._stops.matched
         logprobs = () if quiet else self._take_logprobs(everything=everything)
-        return Piece(tuple(tokens), text, numbered, logprobs, finish, abort)
+        return Piece(tuple(tokens), parts, logprobs, finish, abort, self._stops.word)
 
     def _take_logprobs(self, *, everything: bool) -> tuple[TokenLogprob, ...]:
         """Those of the tokens whose text is shown, at least in part: of a stop string's own tokens there is none."""

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from colonnade.replica.choice import Piece
 from colonnade.replica.order import Bounds
-from colonnade.replica.shape import Label, Usage, floor
-from colonnade.wire.errors import InvalidRequest
+from colonnade.replica.shape import Label, Said, Usage, floor
+from colonnade.wire.errors import ColonnadeError, InvalidRequest
 
 MAX_PROMPTS = 64
 _FORMS = "prompt: a string, a list of token ids, a list of strings or a list of lists of token ids"
@@ -46,15 +46,24 @@ class CompletionShape:
         self._include_usage = include_usage
         self._logprobs = logprobs
 
-    def opening(self, choices: int) -> None:
-        return None
+    def opening(self, choices: int, usage: Usage) -> list[Said]:
+        return []
 
     def chunk(self, index: int, piece: Piece) -> dict[str, Any]:
         body = self._around([self._choice(index, piece)])
         return body | {"usage": None} if self._include_usage else body
 
-    def usage_chunk(self, usage: Usage) -> dict[str, Any]:
-        return self._around([]) | {"usage": usage.body()}
+    def events(self, index: int, piece: Piece) -> list[Said]:
+        return [Said(self.chunk(index, piece))]
+
+    def quiet(self, index: int, piece: Piece) -> None:
+        """Nothing is kept of it."""
+
+    def closing(self, usage: Usage) -> list[Said]:
+        return [Said(self._around([]) | {"usage": usage.body()})] if self._include_usage else []
+
+    def failure(self, error: ColonnadeError, request_id: str) -> Said:
+        return Said(error.envelope(request_id))
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
         choices = [self._choice(index, piece) for index, piece in enumerate(pieces)]

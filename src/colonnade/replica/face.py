@@ -32,9 +32,10 @@ from colonnade.replica.progress import Progress
 from colonnade.replica.publisher import Publisher
 from colonnade.replica.spool import Spool
 from colonnade.replica.streams import Streams
+from colonnade.replica.templates import Templates
 from colonnade.replica.timing import Timing
 from colonnade.replica.writer import StreamWriter, WholeWriter
-from colonnade.wire.errors import Overloaded
+from colonnade.wire.errors import Conflict, Overloaded
 from colonnade.wire.messages import Change, Deltas, Loaded, Phase, Snapshot
 from colonnade.wire.replay import Replay
 from colonnade.wire.settings import HttpSettings, ReplicaSettings
@@ -46,8 +47,9 @@ LAST_WORDS = 2.0
 class Face:
     """Lives on one event loop. `gone` resolves to why the process must end: "" when it was asked to."""
 
-    def __init__(self, model: ServedModel, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
-        self.model = model
+    def __init__(self, model: ServedModel | None, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
+        """`model` None: it is still to come, with `adopt`."""
+        self._model = model
         self.epoch = epoch
         self.http = http
         self.settings = settings
@@ -64,7 +66,8 @@ class Face:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher = Publisher(self._context, epoch)
         self._backend = Backend(self._context, self)
-        self._grammars = Grammars(_checker_argv(model, settings), settings.grammar_timeout)
+        self._grammars = Grammars(_checker_argv(model, settings) if model else [], settings.grammar_timeout)
+        self._templates = Templates(_template_argv(model, settings) if model else [], settings.template_timeout)
         self._serials = itertools.count(1)
         self._generations: set[Generation] = set()
         self._waiting = 0
@@ -72,14 +75,41 @@ class Face:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._ending: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[None] | None = None
+
+    @property
+    def model(self) -> ServedModel:
+        """Raises Overloaded while it is still being fetched."""
+        if self._model is None:
+            raise Overloaded(
+                self.phase.reason or "starting", code="not_ready", hint="`colonnade ps` shows how far it is"
+            )
+        return self._model
+
+    def fetching(self, text: str) -> None:
+        """How far the model's files are."""
+        if self.phase.name == "starting":
+            self._turn(Phase("starting", text))
+
+    def adopt(self, model: ServedModel) -> None:
+        self._model = model
+        self._grammars = Grammars(_checker_argv(model, self.settings), self.settings.grammar_timeout)
+        self._templates = Templates(_template_argv(model, self.settings), self.settings.template_timeout)
+        self.fetching("")
 
     async def start(self, argv: EngineArgv) -> None:
         await self._backend.start(argv)
+        if self.model.template is not None:
+            self._warming = asyncio.create_task(self._templates.start())
 
     async def stop(self) -> None:
         """After `gone`: end the engine, close the sockets."""
         await self._backend.stop()
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.gather(self._warming, return_exceptions=True)
         await self._grammars.stop()
+        await self._templates.stop()
         self._publisher.close()
         self._context.term()
 
@@ -92,11 +122,14 @@ class Face:
 
     def _serve_with(self, loaded: Loaded, version: str) -> None:
         self.loaded_facts = loaded
+        self.metrics.describe(loaded.facts)
         self.version = Version(loaded.fingerprint, version or loaded.fingerprint[:12])
         folder = self.model.folder
         longest = min(loaded.max_context, folder.max_context)
         bounds = Bounds(longest, folder.vocab_size, folder.eos_token_ids, self.model.defaults)
-        self._ready = Intake(self.model, bounds, loaded.fingerprint, self._grammars, strict=self.settings.strict)
+        self._ready = Intake(
+            self.model, bounds, loaded.fingerprint, self._grammars, self._templates, strict=self.settings.strict
+        )
         self._intake = self._ready
 
     # What the caretaker does.
@@ -217,7 +250,7 @@ class Face:
             order=order,
             identity=identity,
             choices=choices,
-            writer=StreamWriter(taken.shape, self.epoch, order.choices, order.include_usage, past)
+            writer=StreamWriter(taken.shape, self.epoch, order.choices, past)
             if order.stream
             else WholeWriter(taken.shape, order.choices),
             spool=Spool(self.settings.spool_limit if order.stream else None, keep=identity.resume > 0),
@@ -238,7 +271,18 @@ class Face:
     def _choice(self, taken: Taken, index: int) -> Choice:
         order = taken.order
         prompt = order.prompts[index // order.n]
-        return Choice(self.model.vocabulary.decode, prompt[-CONTEXT:], order.stops, order.tools)
+        return Choice(self.model.vocabulary.decode, prompt[-CONTEXT:], order.stops, order.listening)
+
+    def flush(self) -> None:
+        """Empty the prefix cache of all that no request holds."""
+        self._backend.drop()
+
+    def abort(self, name: str | None) -> int:
+        """End the requests of this name, the client's own or ours; None: all. How many there were."""
+        found = [each for each in self._generations if name in (None, each.order.name, each.identity.request_id)]
+        for generation in found:
+            generation.cancel(Conflict("the request was aborted", code="aborted", hint="/abort_request was called"))
+        return len(found)
 
     def _left_queue(self) -> None:
         self._waiting -= 1
@@ -277,7 +321,7 @@ class Face:
         return {
             "kernels": "unknown",
             "batch_invariant": False,
-            "quantization": "none",
+            "quantization": facts.get("quantisation", "none"),
             **facts,
             "id": self.model.name,
             "object": "model",
@@ -299,3 +343,8 @@ def _checker_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
         *(f"--vocab-size={folder.vocab_size}", f"--end-tokens={','.join(map(str, folder.eos_token_ids))}"),
         f"--memory={settings.grammar_memory}",
     ]
+
+
+def _template_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
+    module = "colonnade.replica.template_process"
+    return [sys.executable, "-m", module, f"--model={model.folder.path}", f"--memory={settings.template_memory}"]

@@ -77,12 +77,12 @@ class Generation:
 
     def start(self) -> None:
         """Of each prompt, the first choice that has not finished."""
+        for written in self._writer.rest(self.usage):
+            self.spool.append(written)
         for group in range(0, self.order.choices, self.order.n):
             if (first := next(self._open(group), None)) is not None:
                 self._submit(first)
         if not self._submitted:
-            for written in self._writer.rest(self.usage):
-                self.spool.append(written)
             self._end("ok", None)
 
     def _open(self, group: int) -> Iterator[int]:
@@ -108,6 +108,11 @@ class Generation:
     def _key(self, index: int) -> str:
         return f"{self._serial}.{index}"
 
+    @property
+    def _priority(self) -> int:
+        """The header's goes first: who runs the replica sets it, and a client's body does not undo it."""
+        return self.order.priority if self.identity.priority is None else self.identity.priority
+
     def _submit(self, index: int) -> None:
         prompt, choice = divmod(index, self.order.n)
         self._submitted.add(index)
@@ -119,7 +124,7 @@ class Generation:
                 choice=choice,
                 replay=self._past.replay(index) if self._past else [],
                 namespace=Namespace(self.identity.tenant, self.order.salt),
-                priority=self.identity.priority,
+                priority=self._priority,
                 begun=self.started,
             ),
             lambda report: self._report(index, report),
@@ -180,7 +185,7 @@ class Generation:
             code="reader_too_slow",
             hint="read faster, or set spool_limit",
         )
-        self.spool.cut(self._writer.error(error.envelope(self.identity.request_id)))
+        self.spool.cut(self._writer.error(error, self.identity.request_id))
         self._end(error.reason, error)
 
     def _end(self, outcome: str, error: ColonnadeError | None) -> None:
@@ -196,6 +201,6 @@ class Generation:
     def _close(self, error: ColonnadeError | None) -> None:
         """An error before the answer has begun has its own status; after that it is an event."""
         if error is not None and (self.spool.begun or self.spool.end > 0):
-            for written in self._writer.error(error.envelope(self.identity.request_id)):
+            for written in self._writer.error(error, self.identity.request_id):
                 self.spool.append(written)
         self.spool.close()

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from colonnade.replica import generate
 from colonnade.replica.chat import ChatShape, conversation, offered_tools
 from colonnade.replica.completions import CompletionShape, read_prompts
 from colonnade.replica.form import Form, asked_form, chat_form
+from colonnade.replica.generate import GenerateRequest, as_completion
+from colonnade.replica.generate_shape import Asked, GenerateShape
 from colonnade.replica.grammars import Grammars
 from colonnade.replica.identity import Identity
+from colonnade.replica.message_shape import MessageShape
+from colonnade.replica.messages import REFUSED, CountRequest, MessagesRequest, as_chat, counted
 from colonnade.replica.model import ServedModel
 from colonnade.replica.order import Bounds, Order, answer_length, sampling
-from colonnade.replica.requests import ChatRequest, CommonRequest, CompletionRequest, read
+from colonnade.replica.requests import ChatRequest, CommonRequest, CompletionRequest, check_unknown, read, warnings
 from colonnade.replica.shape import Label, Shape
+from colonnade.replica.speech import Listening
+from colonnade.replica.templates import Templates
 from colonnade.wire.errors import InvalidRequest
 from colonnade.wire.messages import Grammar
 
@@ -32,46 +39,119 @@ class Taken:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Tokens of a prompt that is not to be answered."""
+
+    tokens: int
+    warnings: list[str]
+
+
 class Intake:
     """`fingerprint` stands in answers as `system_fingerprint`."""
 
     def __init__(
-        self, model: ServedModel, bounds: Bounds, fingerprint: str, grammars: Grammars, *, strict: bool
+        self,
+        model: ServedModel,
+        bounds: Bounds,
+        fingerprint: str,
+        grammars: Grammars,
+        templates: Templates,
+        *,
+        strict: bool,
     ) -> None:
         self.model = model
         self.bounds = bounds
         self._grammars = grammars
+        self._templates = templates
         self.fingerprint = fingerprint
         self._strict = strict
 
     async def chat(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
-        request, warnings = read(body, ChatRequest, strict=self._strict)
+        request, warned = read(body, ChatRequest, strict=self._strict)
+        order = await self._converse(request, identity)
+        logprobs = order.sampling[0].logprobs
+        return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warned, self.fingerprint)
+
+    async def message(self, body: bytes, identity: Identity) -> Taken:
+        """Raises InvalidRequest."""
+        request, warned = read(body, MessagesRequest, strict=self._strict, refused=REFUSED)
+        warned += self._thinks(request)
+        order = await self._converse(as_chat(request), identity)
+        return Taken(order, MessageShape(self._label(identity)), warned, self.fingerprint)
+
+    async def count(self, body: bytes, identity: Identity) -> Counted:
+        """Raises InvalidRequest."""
+        request, warned = read(body, CountRequest, strict=self._strict, refused=REFUSED)
+        warned += self._thinks(request)
+        chat = counted(request)
+        self.model.check_name(chat.model)
+        _, prompt = await self._prompt(chat, identity)
+        return Counted(len(prompt), warned)
+
+    def _thinks(self, request: CountRequest) -> list[str]:
+        """What cannot be held to of the reasoning that is asked for. Raises InvalidRequest where there is none."""
+        thinking = request.thinking
+        if thinking is None or thinking.type == "disabled":
+            return []
+        if not self.model.reasons:
+            raise InvalidRequest(
+                "thinking: this model gives no reasoning",
+                param="thinking",
+                code="unsupported_parameter",
+                hint="leave it out; reasoning_parser says what is looked for",
+            )
+        return [] if thinking.budget_tokens is None else ["thinking.budget_tokens is not held to"]
+
+    async def _converse(self, request: ChatRequest, identity: Identity) -> Order:
         self.model.check_name(request.model)
         grammar = await self._grammar(chat_form(request))
-        tools = offered_tools(request)
-        text = self.model.chat_template().render(conversation(request), tools, identity.created)
-        prompt = await self._encode(text, special=False)
+        text, prompt = await self._prompt(request, identity)
+        several = request.parallel_tool_calls is not False and not isinstance(request.tool_choice, dict)
+        listening = self.model.listening(text, several if offered_tools(request) else None, grammar)
         limit = request.max_completion_tokens or request.max_tokens
         logprobs = (request.top_logprobs or 0) if request.logprobs else None
-        several = request.parallel_tool_calls is not False and not isinstance(request.tool_choice, dict)
-        order = self._order(
-            request, [prompt], identity, (limit, None), "messages", logprobs, grammar, several if tools else None
-        )
-        return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warnings, self.fingerprint)
+        return self._order(request, [prompt], identity, (limit, None), "messages", logprobs, grammar, listening)
+
+    async def _prompt(self, request: ChatRequest, identity: Identity) -> tuple[str, list[int]]:
+        tools, thinks = offered_tools(request), request.enable_thinking
+        self.model.check_template()
+        text = await self._templates.render(conversation(request), tools, identity.created, thinks)
+        return text, await self._encode(text, special=False)
 
     async def completion(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
-        request, warnings = read(body, CompletionRequest, strict=self._strict)
+        request, warned = read(body, CompletionRequest, strict=self._strict)
+        order = await self._complete(request, identity)
+        shape = CompletionShape(self._label(identity), order.include_usage, request.logprobs)
+        return Taken(order, shape, warned, self.fingerprint)
+
+    async def generate(self, body: bytes, identity: Identity) -> Taken:
+        """Raises InvalidRequest."""
+        request, warned = read(body, GenerateRequest, strict=self._strict, refused=generate.REFUSED)
+        completion, unknown = as_completion(request, self.model.name)
+        check_unknown(unknown, strict=self._strict)
+        order = replace(await self._complete(completion, identity), name=request.rid or "")
+        asked = Asked(
+            rid=request.rid or identity.request_id,
+            prompts=tuple(map(len, order.prompts)),
+            n=order.n,
+            several=order.n > 1 or isinstance(request.text, list) or isinstance((request.input_ids or [0])[0], list),
+            logprobs=bool(request.return_logprob),
+            spelled=bool(request.return_text_in_logprobs),
+        )
+        return Taken(
+            order, GenerateShape(self._label(identity), asked), [*warned, *warnings(unknown)], self.fingerprint
+        )
+
+    async def _complete(self, request: CompletionRequest, identity: Identity) -> Order:
         self.model.check_name(request.model)
         grammar = await self._grammar(asked_form(request))
         given = read_prompts(request.prompt, self.bounds)
         prompts = [await self._encode(each, special=True) if isinstance(each, str) else each for each in given]
-        order = self._order(
-            request, prompts, identity, (request.max_tokens, _ANSWER), "prompt", request.logprobs, grammar
-        )
-        shape = CompletionShape(self._label(identity), order.include_usage, request.logprobs)
-        return Taken(order, shape, warnings, self.fingerprint)
+        limit = (request.max_tokens, _ANSWER)
+        return self._order(request, prompts, identity, limit, "prompt", request.logprobs, grammar)
 
     async def _grammar(self, form: Form | None) -> Grammar | None:
         """Checked: an engine that gets it can follow it. Raises InvalidRequest."""
@@ -94,7 +174,7 @@ class Intake:
         param: str,
         logprobs: int | None,
         grammar: Grammar | None,
-        tools: bool | None = None,
+        listening: Listening | None = None,
     ) -> Order:
         if not all(prompts):
             raise InvalidRequest(f"{param}: an empty prompt", param=param, hint="send at least one token")
@@ -109,8 +189,9 @@ class Intake:
             stops=request.stops(),
             stream=bool(request.stream),
             include_usage=bool(options and options.include_usage),
-            tools=tools,
             salt=request.cache_salt or "",
+            listening=listening,
+            priority=request.priority or 0,
         )
 
     def _label(self, identity: Identity) -> Label:

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from colonnade.engine.call_grammar import Calls
+from colonnade.engine.described import check_described
 from colonnade.engine.folder import ModelFolder
+from colonnade.replica.families import FAMILIES, HERMES, Family, reasons, recognise
+from colonnade.replica.speech import Listening
 from colonnade.replica.template import ChatTemplate
 from colonnade.replica.tokenizer import Vocabulary
 from colonnade.wire.errors import InvalidRequest
+from colonnade.wire.messages import Grammar
 
 _DEFAULTS = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
@@ -26,21 +33,44 @@ class ServedModel:
     template: ChatTemplate | None
     defaults: Mapping[str, float]
     license: str
+    family: Family | None
+    """How it writes calls; None: they are not looked for."""
+    reasons: bool
 
     @classmethod
-    def open(cls, path_or_name: str, served_name: str = "") -> ServedModel:
+    def open(
+        cls, path_or_name: str, served_name: str = "", tool_parser: str = "auto", reasoning_parser: str = "auto"
+    ) -> ServedModel:
         """Raises BadModel."""
         folder = ModelFolder.open(path_or_name)
+        check_described(folder)
+        said = folder.chat_template or ""
+        named = recognise(said, folder.architecture) if tool_parser == "auto" else tool_parser
+        family = FAMILIES.get(named)
         tokens = {"bos_token": folder.bos_token, "eos_token": folder.eos_token}
         template = None if folder.chat_template is None else ChatTemplate(folder.chat_template, tokens)
         return cls(
             name=served_name or folder.name,
             folder=folder,
-            vocabulary=Vocabulary(folder.tokenizer_path),
+            vocabulary=Vocabulary(folder.tokenizer_path, () if family is None else family.markers),
             template=template,
             defaults=_defaults(folder.generation),
             license=_license(folder.path),
+            family=family,
+            reasons=reasons(said) if reasoning_parser == "auto" else reasoning_parser == "think",
         )
+
+    def listening(self, prompt: str, tools: bool | None, grammar: Grammar | None = None) -> Listening | None:
+        """What is looked for in the answer to a chat: calls, where `tools` says whether several are allowed, and
+        reasoning, where the model gives some and the answer is of no form as a whole. None: text is text."""
+        called = None if grammar is None or grammar.kind != "calls" else msgspec.json.decode(grammar.text, type=Calls)
+        family = HERMES if called is not None else self.family  # a grammar has calls written in that form
+        tools = None if family is None else tools
+        reasoning = self.reasons and (grammar is None or (called is not None and called.text))
+        if tools is None and not reasoning:
+            return None
+        family = family or HERMES
+        return Listening(family, tools, reasoning, reasoning and prompt.rstrip().endswith(family.reasoning[0]))
 
     def check_name(self, name: str) -> None:
         """Raises InvalidRequest for a model that is not served here."""
@@ -52,7 +82,7 @@ class ServedModel:
                 hint="GET /v1/models lists what is served",
             )
 
-    def chat_template(self) -> ChatTemplate:
+    def check_template(self) -> None:
         """Raises InvalidRequest for a model without one."""
         if self.template is None:
             raise InvalidRequest(
@@ -61,7 +91,6 @@ class ServedModel:
                 code="no_chat_template",
                 hint="use /v1/completions",
             )
-        return self.template
 
 
 def _defaults(generation: Mapping[str, Any]) -> dict[str, float]:

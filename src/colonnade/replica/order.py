@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from colonnade.replica.identity import SEED_LIMIT
 from colonnade.replica.requests import CommonRequest
+from colonnade.replica.speech import Listening
 from colonnade.wire.errors import ContextTooLong, InvalidRequest
 from colonnade.wire.messages import Grammar, Sampling
 
@@ -39,8 +40,10 @@ class Order:
     stops: tuple[str, ...]
     stream: bool
     include_usage: bool
-    tools: bool | None = None  # None: no calls are looked for; else whether several are allowed
     salt: str = ""  # prefixes are shared with requests of the same salt alone
+    listening: Listening | None = None  # what is looked for in the text; None: text is text
+    priority: int = 0
+    name: str = ""  # the client's own for it, where it has one
 
     @property
     def choices(self) -> int:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from colonnade.replica.choice import Choice
+from colonnade.replica.choice import Choice, Piece
 from colonnade.replica.order import Order
 from colonnade.wire.errors import Conflict, InvalidRequest
+from colonnade.wire.messages import Sampling
 from colonnade.wire.replay import HEADER, LIMIT, Replay, decode
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """Of each choice: the tokens delivered, whether it has finished, and how many of its last tokens the engine draws
-    again, because their log-probabilities were not delivered yet."""
+    again, because their log-probabilities were not delivered yet. `pieces` are what came of the tokens, in order, each
+    with its choice; of the last one's events, `event` more were delivered than one."""
 
     tokens: tuple[tuple[int, ...], ...]
     finished: tuple[bool, ...]
     owed: tuple[int, ...]
     cached: int
+    pieces: tuple[tuple[int, Piece], ...] = ()
+    event: int = 0
 
     @property
     def completion(self) -> int:
@@ -60,25 +65,30 @@ def take_in(replay: Replay, order: Order, choices: Sequence[Choice], fingerprint
         )
     if not order.stream or len(replay.finished) != len(choices):
         raise _misfit("it is of another request")
-    lines: list[list[list[int]]] = [[] for _ in choices]
-    for choice, tokens in replay.lines:
-        lines[choice].append(tokens)
-    logprobs = order.sampling[0].logprobs is not None
-    owed: list[int] = []
-    for choice, its, done in zip(choices, lines, replay.finished, strict=True):
-        owed.append(0 if done else _feed(choice, its, logprobs))
-        if done:
-            choice.finish = "stop"  # which finish it was, its reader knows
-    whole = tuple(tuple(token for tokens in each for token in tokens) for each in lines)
-    return Past(whole, tuple(replay.finished), tuple(owed), replay.cached)
+    tokens: list[list[int]] = [[] for _ in choices]
+    counts = Counter(choice for choice, _ in replay.lines)
+    pieces: list[tuple[int, Piece]] = []
+    for index, line in replay.lines:
+        counts[index] -= 1
+        tokens[index] += line
+        ends = replay.finished[index] and not counts[index]
+        sampling = order.sampling[index // order.n]
+        pieces.append((index, _recall(choices[index], line, sampling, ends=ends)))
+    for choice, done in zip(choices, replay.finished, strict=True):
+        choice.finish = choice.finish or ("stop" if done else None)  # of one that never said a token
+    owed = tuple(choice.owed for choice in choices)
+    return Past(tuple(map(tuple, tokens)), tuple(replay.finished), owed, replay.cached, tuple(pieces), replay.event)
 
 
-def _feed(choice: Choice, lines: list[list[int]], logprobs: bool) -> int:
-    for tokens in lines:
-        choice.recall(tokens, logprobs=logprobs)
-        if choice.finish is not None:
-            raise _misfit("a choice that is said to go on has ended in it")
-    return choice.owed
+def _recall(choice: Choice, line: list[int], sampling: Sampling, *, ends: bool) -> Piece:
+    """Its last line ends a choice that has finished: by a stop token, by itself, or by its length."""
+    if choice.finish is not None:
+        raise _misfit("it goes on after a choice's end")
+    finish = ("stop" if line[-1] in sampling.stop_token_ids else "length") if ends else None
+    piece = choice.recall(line, logprobs=sampling.logprobs is not None, finish=finish)
+    if choice.finish is not None and not ends:
+        raise _misfit("a choice that is said to go on has ended in it")
+    return replace(piece, logprobs=())
 
 
 def _misfit(why: str) -> InvalidRequest:

@@ -24,10 +24,10 @@ class Refusal:
 _OTHER_NAME = Refusal(
     "another server's name for a form of output", hint="use response_format, or one of regex, ebnf and json_schema"
 )
-_NOT_HERE = Refusal("this replica serves text alone")
+NOT_HERE = Refusal("this replica serves text alone")
 
 REFUSED: dict[str, Refusal] = {
-    "audio": _NOT_HERE,
+    "audio": NOT_HERE,
     "modalities": Refusal("this replica serves text alone", (["text"],)),
     "web_search_options": Refusal("this replica reaches nothing outside"),
     "prediction": Refusal("predicted output is not taken"),

@@ -7,14 +7,14 @@ unknown (a warning, or a refusal when strict).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
 
-from colonnade.replica.refused import REFUSED
+from colonnade.replica.refused import REFUSED, Refusal
 from colonnade.wire.errors import InvalidRequest
 
 MAX_DEPTH = 64
@@ -49,6 +49,7 @@ class Message(msgspec.Struct):
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
     function_call: None = None  # of old; null is what clients send back
     audio: None = None
 
@@ -120,6 +121,7 @@ class CommonRequest(msgspec.Struct, kw_only=True):
     json_schema: str | dict[str, Any] | None = None
     cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     user: str | None = None
+    priority: Annotated[int, Meta(ge=-100, le=100)] | None = None
 
     def stops(self) -> tuple[str, ...]:
         """Raises InvalidRequest for too many, an empty or an over-long one."""
@@ -142,6 +144,7 @@ class ChatRequest(CommonRequest, kw_only=True):
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
+    enable_thinking: bool | None = None
 
 
 class CompletionRequest(CommonRequest, kw_only=True):
@@ -149,22 +152,40 @@ class CompletionRequest(CommonRequest, kw_only=True):
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
 
-R = TypeVar("R", bound=CommonRequest)
+R = TypeVar("R", bound=msgspec.Struct)
 D = TypeVar("D")
 
 
-def read(body: bytes, kind: type[R], *, strict: bool = False) -> tuple[R, list[str]]:
+def read(
+    body: bytes, kind: type[R], *, strict: bool = False, refused: Mapping[str, Refusal] = REFUSED
+) -> tuple[R, list[str]]:
     """The request and its warnings. Raises InvalidRequest that names the field in `param`."""
-    known = kind.__struct_encode_fields__
     fields = _decode(body, _FIELDS)
-    unknown = [name for name in fields if name not in known and name not in REFUSED]
-    if unknown and strict:
-        raise InvalidRequest(f"unknown field {unknown[0]}", param=unknown[0], code="unknown_parameter")
-    for name in fields.keys() & REFUSED:
-        REFUSED[name].check(name, _decode(fields[name], _ANYTHING))
+    unknown = unknown_in(fields, kind, refused)
+    check_unknown(unknown, strict=strict)
+    for name in fields.keys() & refused:
+        refused[name].check(name, _decode(fields[name], _ANYTHING))
     request = cast(R, _decode(body, _decoder(kind)))
-    _check(request)
-    return request, [f"unknown field {_shown(name)}" for name in unknown[:8]]
+    if isinstance(request, CommonRequest):
+        check(request)
+    return request, warnings(unknown)
+
+
+def unknown_in(fields: Mapping[str, Any], kind: type[msgspec.Struct], refused: Mapping[str, Refusal]) -> list[str]:
+    """The names that are neither honoured nor refused."""
+    known = kind.__struct_encode_fields__
+    return [name for name in fields if name not in known and name not in refused]
+
+
+def check_unknown(names: list[str], *, strict: bool) -> None:
+    """Raises InvalidRequest for the first, where strict."""
+    if names and strict:
+        raise InvalidRequest(f"unknown field {_shown(names[0])}", param=names[0], code="unknown_parameter")
+
+
+def warnings(names: list[str]) -> list[str]:
+    """Of unknown fields, for headers."""
+    return [f"unknown field {_shown(name)}" for name in names[:8]]
 
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -208,7 +229,8 @@ def _shown(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) else "(a name with other characters)"
 
 
-def _check(request: CommonRequest) -> None:
+def check(request: CommonRequest) -> None:
+    """Raises InvalidRequest for fields that do not go together."""
     request.stops()
     wanted = request.response_format
     schema = wanted.json_schema.schema if isinstance(wanted, JsonSchemaFormat) else request.json_schema

@@ -10,13 +10,12 @@ import signal
 import socket
 import stat
 import sys
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Literal, Protocol
 
 import uvicorn
 
 from colonnade.replica.app import App
-from colonnade.replica.backend import EngineArgv
 from colonnade.replica.face import Face
 from colonnade.wire.settings import HttpSettings, ReplicaSettings
 
@@ -65,9 +64,11 @@ def url(host: str, bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def serve(face: Face, bound: socket.socket, argv: EngineArgv, announce: Callable[[], None]) -> str:
+async def serve(
+    face: Face, bound: socket.socket, start: Callable[[], Coroutine[None, None, None]], announce: Callable[[], None]
+) -> str:
     """As `host`, for a face with an engine."""
-    return await host(face, App(face), bound, announce, lambda: face.start(argv))
+    return await host(face, App(face), bound, announce, start)
 
 
 class Hosted(Protocol):
@@ -91,7 +92,7 @@ async def host(
     app: Callable[..., Awaitable[None]],
     bound: socket.socket,
     announce: Callable[[], None],
-    start: Callable[[], Awaitable[None]],
+    start: Callable[[], Coroutine[None, None, None]],
     ws: Literal["none", "auto"] = "none",
 ) -> str:
     """Until the face is gone; the reason, "" for a clean end. `announce` is called when the socket accepts."""
@@ -110,10 +111,15 @@ async def host(
     serving = asyncio.create_task(server.serve([bound]))
     _watch_signals(face)
     _watch_life_line(face)
+    starting = asyncio.create_task(start())
     try:
-        await start()
+        await asyncio.wait((starting, face.gone), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
         return await face.gone
     finally:
+        starting.cancel()
+        await asyncio.wait((starting,))
         server.should_exit = True
         await serving
         await face.stop()

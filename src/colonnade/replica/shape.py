@@ -1,12 +1,15 @@
-"""What both endpoints' answers have in common: the JSON around the text."""
+"""What the endpoints' answers have in common: the JSON around the text."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from colonnade.replica.choice import Piece
+from colonnade.replica.parts import Call
+from colonnade.wire.errors import ColonnadeError
 
 FLOOR = -9999.0
 """Written for a probability of zero: JSON has no infinity."""
@@ -38,21 +41,46 @@ class Label:
     token_bytes: Callable[[int], bytes]
 
 
-class Shape(Protocol):
-    """How one endpoint writes an answer. Pure."""
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One event of a stream. `name` is written where the endpoint's events have names."""
 
-    def opening(self, choices: int) -> dict[str, Any] | None:
-        """The event before any text, if the endpoint has one."""
+    body: dict[str, Any]
+    name: str = ""
+
+
+class Shape(Protocol):
+    """How one endpoint writes an answer. Pure: what it knows comes of the pieces, in their order."""
+
+    def opening(self, choices: int, usage: Usage) -> list[Said]:
+        """The events before any text, if the endpoint has some."""
         ...
 
-    def chunk(self, index: int, piece: Piece) -> dict[str, Any]: ...
+    def events(self, index: int, piece: Piece) -> list[Said]:
+        """Those that a piece gives which is not silent: at least one."""
+        ...
 
-    def usage_chunk(self, usage: Usage) -> dict[str, Any]: ...
+    def quiet(self, index: int, piece: Piece) -> None:
+        """A silent piece, which gives none."""
+        ...
 
-    def whole(self, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
+    def closing(self, usage: Usage) -> list[Said]:
+        """Those after the last piece of the last choice."""
+        ...
+
+    def whole(self, pieces: Sequence[Piece], usage: Usage) -> Any:
         """The body of an answer without a stream; a piece for each choice, all its parts joined."""
+        ...
+
+    def failure(self, error: ColonnadeError, request_id: str) -> Said:
+        """What ends a stream that cannot go on."""
         ...
 
 
 def floor(logprob: float) -> float:
     return max(logprob, FLOOR)
+
+
+def call_id(request_id: str, choice: int, call: Call) -> str:
+    """Derived from the request's, so that a replay gives the same."""
+    return hashlib.sha256(f"{request_id}/{choice}/{call.number}".encode()).hexdigest()[:24]

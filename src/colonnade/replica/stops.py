@@ -44,6 +44,8 @@ class StopMatcher:
         self._automata = [_Automaton(stop) for stop in stops]
         self._held = ""
         self.matched = False
+        self.word = ""
+        """The stop that ended the text."""
 
     def feed(self, text: str) -> str:
         """The text that cannot be part of a stop; sets `matched` when one is whole."""
@@ -54,15 +56,16 @@ class StopMatcher:
         for index, character in enumerate(text):
             whole = [each for each in self._automata if each.advance(character)]
             if whole:
-                return self._close(buffer, len(self._held) + index + 1, max(len(each.word) for each in whole))
+                self.word = max((each.word for each in whole), key=len)
+                return self._close(buffer, len(self._held) + index + 1)
         keep = len(buffer) - max(each.state for each in self._automata)
         self._held = buffer[keep:]
         return buffer[:keep]
 
-    def _close(self, buffer: str, end: int, length: int) -> str:
+    def _close(self, buffer: str, end: int) -> str:
         self.matched = True
         self._held = ""
-        return buffer[: end - length]
+        return buffer[: end - len(self.word)]
 
     def flush(self) -> str:
         """What was held, when the text ends without a stop."""

@@ -2,7 +2,7 @@
 
 The environment is the one of transformers (sandboxed, immutable, `tojson` without HTML escapes, `raise_exception`,
 `strftime_now`, `{% generation %}`), except that `strftime_now` tells the time at which the request was admitted:
-equal requests give equal prompts. `render` is the seam behind which a process that can be killed will stand.
+equal requests give equal prompts. `template_process` runs it where it can be killed.
 """
 
 from __future__ import annotations
@@ -63,8 +63,17 @@ class ChatTemplate:
             raise BadModel(f"the chat template does not compile: {error}", hint="see chat_template.jinja") from error
         self._tokens = tokens
 
-    def render(self, messages: list[dict[str, Any]], tools: list[dict[str, Any]] | None, created: int) -> str:
-        """The prompt, ready for the assistant's answer. Raises InvalidRequest with the template's own reason."""
+    def render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        created: int,
+        thinks: bool | None = None,
+    ) -> str:
+        """The prompt, ready for the assistant's answer; `thinks`, where it is said, as Qwen's templates are told it.
+
+        Raises InvalidRequest with the template's own reason."""
+        more = {} if thinks is None else {"enable_thinking": thinks}
 
         def strftime_now(form: str) -> str:
             return datetime.fromtimestamp(created, UTC).strftime(form)
@@ -76,6 +85,7 @@ class ChatTemplate:
                 documents=None,
                 add_generation_prompt=True,
                 strftime_now=strftime_now,
+                **more,
                 **self._tokens,
             )
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, ArithmeticError, RecursionError) as error:

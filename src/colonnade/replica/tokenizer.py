@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -15,13 +16,15 @@ from colonnade.wire.errors import BadModel
 class Vocabulary:
     """Raises BadModel for a file that cannot be read. `encode` and `decode` are safe in threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, markers: Sequence[str] = ()) -> None:
+        """`markers` stay in the text that is decoded, even where the tokenizer calls them special."""
         try:
             self._tokenizer: Tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises plain Exception
             raise BadModel(f"{path} cannot be read: {error}", hint="copy the file again from its source") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._markers = self._special(markers)
         self._to_bytes = _spelling(json.loads(self._tokenizer.to_str()).get("decoder"))
         self.token_bytes: Callable[[int], bytes] = lru_cache(maxsize=1 << 16)(self._token_bytes)
         """The bytes that a token stands for; b"" for one that is not in the tokenizer."""
@@ -31,8 +34,18 @@ class Vocabulary:
         return self._tokenizer.encode(text, add_special_tokens=special).ids
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """Without special tokens. U+FFFD stands for bytes that are no character."""
-        return self._tokenizer.decode(tokens, skip_special_tokens=True)
+        """Without special tokens, but for the markers. U+FFFD stands for bytes that are no character."""
+        if self._markers.keys().isdisjoint(tokens):
+            return self._tokenizer.decode(tokens, skip_special_tokens=True)
+        runs = groupby(tokens, lambda token: self._markers.get(token, ""))
+        return "".join(
+            marker * len(list(run)) if marker else self._tokenizer.decode(list(run), skip_special_tokens=True)
+            for marker, run in runs
+        )
+
+    def _special(self, markers: Sequence[str]) -> dict[int, str]:
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {token: each.content for token, each in added.items() if each.special and each.content in markers}
 
     def _token_bytes(self, token: int) -> bytes:
         piece = self._tokenizer.id_to_token(token)

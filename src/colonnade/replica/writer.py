@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
 from colonnade.replica.choice import Piece
+from colonnade.replica.parts import join
 from colonnade.replica.past import Past
-from colonnade.replica.shape import Shape, Usage
+from colonnade.replica.shape import Said, Shape, Usage
+from colonnade.wire.errors import ColonnadeError
 from colonnade.wire.stream import DONE, EventId, event, tokens_line, usage_line
 
 
@@ -27,62 +29,79 @@ class Writer(Protocol):
     def write(self, index: int, piece: Piece, usage: Usage) -> list[Written]: ...
 
     def rest(self, usage: Usage) -> list[Written]:
-        """What follows the last piece of the last choice: for an answer whose choices had all finished before."""
+        """What the past of an answer still owes: events that came of its last tokens, and its end if it has one."""
         ...
 
-    def error(self, envelope: dict[str, Any]) -> list[Written]: ...
+    def error(self, error: ColonnadeError, request_id: str) -> list[Written]: ...
 
 
 class StreamWriter:
     """Blocks, in the order of the pieces. After the last one, `data: [DONE]`."""
 
-    def __init__(self, shape: Shape, epoch: str, choices: int, include_usage: bool, past: Past | None = None) -> None:
+    def __init__(self, shape: Shape, epoch: str, choices: int, past: Past | None = None) -> None:
         """With a `past`, go on after it: nothing that it delivered is written again."""
         self._shape = shape
         self._epoch = epoch
-        self._include_usage = include_usage
+        self._past = past
         self._positions = [0] * choices if past is None else [len(tokens) for tokens in past.tokens]
         self._finished = [False] * choices if past is None else list(past.finished)
+        self._number = 0  # of the events that come of the same tokens
         self._opened = past is not None
 
     def write(self, index: int, piece: Piece, usage: Usage) -> list[Written]:
         written = [] if self._opened else self._open(usage, len(piece.tokens))
-        self._positions[index] += len(piece.tokens)
         comment = tokens_line(index, piece.tokens) if piece.tokens else b""
+        if piece.tokens or piece.finish is not None:
+            self._number = 0
+        self._positions[index] += len(piece.tokens)
         if piece.silent:
+            self._shape.quiet(index, piece)
             return [*written, Written(comment)] if comment else written
         self._finished[index] = piece.finish is not None
-        if not all(self._finished):
-            return [*written, self._event(self._shape.chunk(index, piece), comment)]
-        return written + self._last(index, piece, usage, comment)
+        return [*written, *self._blocks(self._shape.events(index, piece), usage, comment)]
 
-    def error(self, envelope: dict[str, Any]) -> list[Written]:
+    def rest(self, usage: Usage) -> list[Written]:
+        if self._past is None:
+            return []
+        said = self._shape.opening(len(self._positions), usage)
+        for index, piece in self._past.pieces:
+            if piece.silent:
+                self._shape.quiet(index, piece)
+            else:
+                said = self._shape.events(index, piece)
+        self._number = self._past.event + 1
+        return self._blocks(said, usage, after=self._number)
+
+    def error(self, error: ColonnadeError, request_id: str) -> list[Written]:
         """Ends the stream, without [DONE]."""
-        return [Written(event(msgspec.json.encode(envelope)))]
+        said = self._shape.failure(error, request_id)
+        return [Written(event(msgspec.json.encode(said.body), name=said.name))]
 
     def _open(self, usage: Usage, new: int) -> list[Written]:
         self._opened = True
-        line = usage_line(usage.prompt, usage.cached, usage.completion - new)
-        opening = self._shape.opening(len(self._positions))
-        return [Written(line) if opening is None else self._event(opening, line)]
+        before = Usage(usage.prompt, usage.cached, usage.completion - new)
+        line = usage_line(before.prompt, before.cached, before.completion)
+        said = self._shape.opening(len(self._positions), before)
+        return self._events(said, line) if said else [Written(line)]
 
-    def _last(self, index: int, piece: Piece, usage: Usage, comment: bytes) -> list[Written]:
+    def _blocks(self, said: list[Said], usage: Usage, comment: bytes = b"", after: int = 0) -> list[Written]:
         """The usage line stands in the last block before [DONE]."""
+        if not all(self._finished):
+            return self._events(said[after:], comment)
+        said = [*said, *self._shape.closing(usage)][after:]
         line = usage_line(usage.prompt, usage.cached, usage.completion)
-        chunk = self._shape.chunk(index, piece)
-        if not self._include_usage:
-            return [self._event(chunk, comment + line), Written(DONE)]
-        return [self._event(chunk, comment), *self.rest(usage)]
+        if len(said) < 2:
+            return [*self._events(said, comment + line), Written(DONE)]
+        return [*self._events(said[:-1], comment), *self._events(said[-1:], line), Written(DONE)]
 
-    def rest(self, usage: Usage) -> list[Written]:
-        if not self._include_usage:
-            return [Written(DONE)]
-        line = usage_line(usage.prompt, usage.cached, usage.completion)
-        return [self._event(self._shape.usage_chunk(usage), line), Written(DONE)]
+    def _events(self, said: list[Said], comments: bytes) -> list[Written]:
+        """`comments` stand in the first one's block."""
+        return [self._event(each, b"" if number else comments) for number, each in enumerate(said)]
 
-    def _event(self, body: dict[str, Any], comments: bytes) -> Written:
-        event_id = EventId(self._epoch, tuple(self._positions), tuple(self._finished))
-        return Written(comments + event(msgspec.json.encode(body), event_id), str(event_id))
+    def _event(self, said: Said, comments: bytes) -> Written:
+        event_id = EventId(self._epoch, tuple(self._positions), tuple(self._finished), self._number)
+        self._number += 1
+        return Written(comments + event(msgspec.json.encode(said.body), event_id, said.name), str(event_id))
 
 
 class WholeWriter:
@@ -103,7 +122,7 @@ class WholeWriter:
         """An answer that is not a stream has no past."""
         return []
 
-    def error(self, envelope: dict[str, Any]) -> list[Written]:
+    def error(self, error: ColonnadeError, request_id: str) -> list[Written]:
         """Nothing has been sent: the error is the answer, and the connection writes it with its status."""
         return []
 
@@ -111,8 +130,8 @@ class WholeWriter:
 def _join(pieces: list[Piece]) -> Piece:
     return Piece(
         tokens=tuple(token for piece in pieces for token in piece.tokens),
-        text="".join(piece.text for piece in pieces),
-        calls=tuple(call for piece in pieces for call in piece.calls),
+        parts=join([part for piece in pieces for part in piece.parts]),
         logprobs=tuple(each for piece in pieces for each in piece.logprobs),
         finish=pieces[-1].finish,
+        stopped=pieces[-1].stopped,
     )

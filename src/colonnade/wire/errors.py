@@ -17,12 +17,15 @@
     ├── ServerError               fault=server   ours
     │   ├── Internal              500
     │   ├── ReplicaLost           502  the replica went away while it worked on the request
+    │   ├── StepFailed            500  a step of a chain raised; its class, status and stacks are in `report`
     │   └── DeadlineExceeded      504
     └── SetupError                fault=setup    raised on a terminal, before anything serves
         ├── BadSetting            a setting's value or name
+        ├── BadChain              a chain that cannot be run
         └── BadModel              a model folder that cannot be served
 
-Every error crosses HTTP in one envelope, OpenAI's with three fields more (`retryable`, `hint`, `request_id`).
+Every error crosses HTTP in one envelope, OpenAI's with three fields more (`retryable`, `hint`, `request_id`); below
+/v1/messages the same fields stand in Anthropic's.
 """
 
 from __future__ import annotations
@@ -62,6 +65,32 @@ class ColonnadeError(Exception):
             }
         }
 
+    def message_envelope(self, request_id: str = "") -> dict[str, Any]:
+        """The same in Anthropic's form: what its clients read, and our fields beside it."""
+        said = self.envelope(request_id)["error"] | {"type": _MESSAGE_TYPES.get(self.status, "api_error")}
+        return {"error": said, "type": "error", "request_id": request_id}
+
+    def enveloped(self, path: str, request_id: str = "") -> dict[str, Any]:
+        """In the form that clients of the endpoint read."""
+        spoken = self.message_envelope if path.startswith(MESSAGES) else self.envelope
+        return spoken(request_id)
+
+
+MESSAGES = "/v1/messages"
+"""Anthropic's endpoints: this one and what is below it."""
+
+_MESSAGE_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    408: "invalid_request_error",
+    409: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+}
 
 _TYPES: dict[str, str] = {
     "client": "invalid_request_error",
@@ -151,6 +180,10 @@ class ReplicaLost(ServerError):
     retryable = True
 
 
+class StepFailed(ServerError):
+    code = "step_failed"
+
+
 class DeadlineExceeded(ServerError):
     status = 504
     code = "deadline_exceeded"
@@ -164,6 +197,10 @@ class SetupError(ColonnadeError):
 
 class BadSetting(SetupError):
     code = "bad_setting"
+
+
+class BadChain(SetupError):
+    code = "bad_chain"
 
 
 class BadModel(SetupError):

@@ -143,6 +143,8 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     pages_cached: int = 0  # of the used: held by the prefix cache alone, free on demand
     pages_total: int = 0
     steps: int = 0  # must move while work is in flight: progress health
+    drafted: int = 0  # tokens guessed and verified since the start
+    accepted: int = 0  # of these: right, and part of an answer
 
 
 class Stored(msgspec.Struct, frozen=True, tag="stored"):

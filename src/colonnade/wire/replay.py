@@ -16,12 +16,14 @@ LIMIT = 64 << 20
 class Replay(msgspec.Struct, frozen=True):
     """`lines` are the tokens lines of all whole blocks that were delivered, in order, each with its choice: the pieces
     matter, since they decide what was shown when. `finished` says it of each choice, after the last block. `cached` is
-    what the stream's first usage line said."""
+    what the stream's first usage line said. `event` is the last id's: how many events that came of the last tokens were
+    delivered before that one."""
 
     fingerprint: str
     lines: list[tuple[int, list[int]]]
     finished: list[bool]
     cached: int = 0
+    event: int = 0
 
 
 def encode(replay: Replay) -> bytes:

@@ -1,6 +1,7 @@
 """What the control plane, the agents and the gateways say to each other. JSON over HTTP.
 
 gateway -- GET /v1/routes?since=REV (long poll, bearer token) --> control plane: Routes
+gateway -- POST /v1/demand  Demands ----------------------------> control plane
 agent   -- POST /v1/clusters/NAME/sync (long poll)  Observed ---> control plane: Desired
 """
 
@@ -43,17 +44,33 @@ class Routes(msgspec.Struct, frozen=True, omit_defaults=True):
     auth: bool = True
     models: tuple[str, ...] = ()
     """Names that are deployed, ready or not: a request for one of them without a ready replica is 503, else 404."""
+    resting: tuple[str, ...] = ()
+    """Of these, those without a replica until a request comes: it is held meanwhile."""
+
+
+class Scaling(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Replicas by demand instead of a fixed number."""
+
+    min: int = 1
+    """0: it may rest, and wakes for the first request."""
+    max: int = 1
+    target: float = 8.0
+    """Requests in flight that one replica should have."""
+    idle: float = 300.0
+    """Seconds without demand before the last replica rests."""
 
 
 class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is wanted. `generation` grows with each change of it."""
 
     name: str
-    model: str  # PATH_OR_NAME
+    model: str  # PATH_OR_NAME: a folder, a shipped name, or org/name@revision on a hub
     replicas: int = 1
     generation: int = 1
     settings: dict[str, str] = {}
     """Engine settings, as their flags would be written: {"threads": "2"}."""
+    scaling: Scaling | None = None
+    """None: `replicas` is what somebody asked for; else what demand asks for now."""
 
 
 class Desired(msgspec.Struct, frozen=True):
@@ -79,6 +96,21 @@ class ReplicaStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     facts: dict[str, str | int | float | bool] = {}
 
 
+class Demand(msgspec.Struct, frozen=True):
+    """What one gateway has to do for one deployment now; `held`: of what is in flight, what waits for a replica."""
+
+    deployment: str
+    in_flight: int
+    held: int = 0
+
+
+class Demands(msgspec.Struct, frozen=True):
+    """Of one life of a gateway; a later report replaces the one before."""
+
+    gateway: str
+    demands: tuple[Demand, ...]
+
+
 class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of the event log: something was decided, or happened, and why. `source` and `number` name it for good:
     who tells of it may tell again, it is written once."""
@@ -86,7 +118,8 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
     source: str  # who tells: "control", or a cluster's agent and its epoch
     number: int
     at: float  # Unix seconds
-    kind: str  # "start", "ready", "stop", "ended", "failed"; "deployed", "removed", "key created", "key revoked"
+    kind: str
+    """"start", "ready", "stop", "ended", "failed"; "deployed", "scaled", "removed", "key created", "key revoked"."""
     subject: str  # deployment, replica or key
     reason: str
     cluster: str = ""

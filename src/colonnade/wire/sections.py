@@ -58,11 +58,29 @@ class ReplicaSettings:
     stall_timeout: float = setting(
         30.0, units.DURATION, "With work in flight and not one engine step for this long, the replica is not ready."
     )
+    tool_parser: str = setting(
+        "auto",
+        units.choice("auto", "none", "hermes", "llama3", "mistral", "deepseek"),
+        "How the model writes calls of tools; auto goes by its chat template.",
+    )
+    reasoning_parser: str = setting(
+        "auto",
+        units.choice("auto", "none", "think"),
+        "Whether reasoning between <think> and </think> is shown apart; auto goes by the chat template.",
+    )
     grammar_timeout: float = setting(
         2.0, units.DURATION, "A grammar or JSON schema that takes longer to compile is refused.", at_least=0.01
     )
     grammar_memory: int = setting(
         4 << 30, units.BYTES, "Address space of the process that tries grammars; one that needs more is refused."
+    )
+    template_timeout: float = setting(
+        2.0, units.DURATION, "A chat whose template takes longer to render is refused.", at_least=0.01
+    )
+    template_memory: int = setting(
+        1 << 30,
+        units.BYTES,
+        "Address space of the process that renders chat templates; a chat that needs more is refused.",
     )
 
 
@@ -74,10 +92,20 @@ class EngineSettings:
     dtype: str = setting(
         "auto", units.choice("auto", "float32", "bfloat16", "float16"), "Type that weights and arithmetic use."
     )
+    quantize: str = setting(
+        "none",
+        units.choice("none", "int8"),
+        "What weights are rounded to as they are loaded: nothing, or 8-bit integers by group of 128.",
+    )
     kernels: str = setting(
         "auto", units.choice("auto", "native", "torch"), "Own C++ kernels, or the torch reference; auto takes the best."
     )
     threads: int | None = setting(None, units.auto(units.PLAIN), "CPU threads of the engine.", at_least=1)
+    kv_dtype: str = setting(
+        "float32",
+        units.choice("float32", "float16"),
+        "Type that keys and values are kept in; float16 halves their memory and rounds them.",
+    )
     kv_memory: int | None = setting(None, units.auto(units.BYTES), "Memory for keys and values.", at_least=1)
     kv_tokens: int | None = setting(
         None, units.auto(units.COUNT), "Tokens whose keys and values fit at once; overrides kv_memory.", at_least=1
@@ -93,6 +121,15 @@ class EngineSettings:
     )
     prefix_cache: bool = setting(
         True, units.SWITCH, "Keep the keys and values of prompts for requests that share them."
+    )
+    speculation: str = setting(
+        "off", units.choice("off", "ngram"), "Guess tokens from what the request has said, and verify them in one step."
+    )
+    draft_tokens: int = setting(8, units.PLAIN, "Most tokens guessed for one request in one step.", at_least=1)
+    draft_rule: str = setting(
+        "coupled",
+        units.choice("coupled", "probability"),
+        "How a guess is accepted; coupled leaves each answer as it is without guesses.",
     )
 
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-_ID = re.compile(r"([a-z0-9]{1,32})/((?:\d{1,9}f?)(?:,\d{1,9}f?)*)", re.ASCII)
+_ID = re.compile(r"([a-z0-9]{1,32})/((?:\d{1,9}f?)(?:,\d{1,9}f?)*)(?:\+(\d{1,9}))?", re.ASCII)
 _TOKENS = re.compile(r"tokens (\d{1,9})((?: \d{1,9})+)", re.ASCII)
 _USAGE = re.compile(r"usage( \w+=\d{1,12})+", re.ASCII)
 
@@ -28,15 +28,17 @@ DONE = b"data: [DONE]\n\n"
 
 @dataclass(frozen=True, slots=True)
 class EventId:
-    """Where a stream stands after an event: for each choice, tokens consumed and whether it has finished."""
+    """Where a stream stands after an event: for each choice, tokens consumed and whether it has finished; `event`
+    counts events before it that came of the same tokens."""
 
     epoch: str
     positions: tuple[int, ...]
     finished: tuple[bool, ...]
+    event: int = 0
 
     def __str__(self) -> str:
         marks = (f"{p}{'f' if f else ''}" for p, f in zip(self.positions, self.finished, strict=True))
-        return f"{self.epoch}/{','.join(marks)}"
+        return f"{self.epoch}/{','.join(marks)}{f'+{self.event}' if self.event else ''}"
 
     @classmethod
     def parse(cls, text: str) -> EventId | None:
@@ -45,7 +47,8 @@ class EventId:
         if match is None:
             return None
         marks = match[2].split(",")
-        return cls(match[1], tuple(int(m.rstrip("f")) for m in marks), tuple(m.endswith("f") for m in marks))
+        positions = tuple(int(m.rstrip("f")) for m in marks)
+        return cls(match[1], positions, tuple(m.endswith("f") for m in marks), int(match[3] or 0))
 
 
 def tokens_line(choice: int, tokens: Sequence[int]) -> bytes:

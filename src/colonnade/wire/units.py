@@ -96,6 +96,16 @@ def format_bytes(value: int) -> str:
     return _largest_unit(value, {name: size for name, size in _BYTE_UNITS.items() if name})
 
 
+def rounded_bytes(value: int) -> str:
+    """For people to read, not to be parsed again: `1.4 GiB`."""
+    size, unit = float(value), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{value} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
 def parse_duration(text: str) -> float:
     """Seconds."""
     bare = text.strip()

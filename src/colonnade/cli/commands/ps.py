@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from colonnade.cli.command import Command
+from colonnade.cli.computed import computed
 from colonnade.cli.session import Session
 
 if TYPE_CHECKING:
     from colonnade.wire.routes import ReplicaStatus
 
-COLUMNS = ("id", "state", "pid", "restarts", "age", "ready_s", "url", "reason")
+COLUMNS = ("id", "state", "pid", "restarts", "age", "ready_s", "quantisation", "url", "reason")
 
 
 @click.command(
@@ -28,7 +29,8 @@ def ps(session: Session) -> None:
     """List the replicas, their state, and why each is in it.
 
     States: starting, ready, draining, stopped, failed. REASON says why a replica is in its state, or why its last life
-    ended. With --json a list of objects; id, pid, state, reason and restarts are always there.
+    ended. QUANTISATION says what the weights of one that is ready are rounded to. With --json a list of objects; id,
+    pid, state, reason and restarts are always there.
     """
     from colonnade.cli.control import open_control
     from colonnade.cli.home import Home
@@ -38,7 +40,7 @@ def ps(session: Session) -> None:
 
 
 def row(status: ReplicaStatus, now: float) -> dict[str, Any]:
-    age = age_of(now - status.started_at) if status.started_at else None
+    age, facts = age_of(now - status.started_at) if status.started_at else None, computed(status)
     return {
         "id": status.id,
         "deployment": status.deployment,
@@ -51,7 +53,8 @@ def row(status: ReplicaStatus, now: float) -> dict[str, Any]:
         "started_at": status.started_at,
         "age": age,
         "ready_s": None if status.ready_s is None else round(status.ready_s, 2),
-        "facts": status.facts,
+        "quantisation": facts.get("quantisation"),
+        "facts": {**status.facts, **facts},
     }
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     examples=(
         "colonnade serve colonnade-tiny  # the model that ships",
         "colonnade serve /models/my-llama --port 8081 --threads 4",
+        "colonnade serve org/name@v1.2  # from a hub: HF_ENDPOINT, HF_TOKEN, HF_HOME",
         "colonnade serve my-model/  # a package: config.yaml and model/model.py, or one Python file",
         "colonnade serve colonnade-tiny --port 0 --no-auth --json  # for scripts: a free port, one line of JSON",
     ),
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
 def serve(session: Session, model: str, stop_on_eof: bool, announce_fd: int | None, **options: Any) -> None:
     """Serve one model with one replica, without a control plane.
 
-    PATH_OR_NAME is a folder in the Hugging Face layout, the name of a model that ships, or a package: a folder with a
-    config.yaml and a model/model.py, or one Python file with a class Model. A key is made for this run
-    and printed once the model answers. Ctrl-C lets requests in flight end, then stops.
+    PATH_OR_NAME is a folder in the Hugging Face layout, the name of a model that ships, a repository on a hub (org/name
+    or org/name@revision), or a package: a folder with a config.yaml and a model/model.py, or one Python file with a
+    class Model. A key is made for this run and printed once the model answers. Ctrl-C lets requests in flight end,
+    then stops.
     """
     import asyncio
     import contextlib

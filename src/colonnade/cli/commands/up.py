@@ -23,6 +23,7 @@ MODEL = "colonnade-tiny"
     examples=(
         "colonnade up  # the model that ships, on http://127.0.0.1:8080; Ctrl-C stops it",
         "colonnade up /models/my-llama --replicas 2 --port 9000",
+        "colonnade up org/name@v1.2  # from a hub; `colonnade ps` shows how far it is",
         "colonnade up --detach --json | jq -r .key  # in the background, for scripts; `colonnade down` stops it",
     ),
 )
@@ -34,9 +35,10 @@ MODEL = "colonnade-tiny"
 def up(session: Session, model: str | None, detach: bool, announce_fd: int | None, **options: Any) -> None:
     """Start everything: control plane, agent, gateway, and a served model.
 
-    PATH_OR_NAME is a folder in the Hugging Face layout, or the name of a model that ships [colonnade-tiny]. When it
-    answers, its URL, a key and a curl line are printed. All state stays in the state folder: the next `up` finds its
-    keys and deployments again. Where an `up` runs already, it is told about instead.
+    PATH_OR_NAME is a folder in the Hugging Face layout, the name of a model that ships [colonnade-tiny], or a
+    repository on a hub (org/name or org/name@revision). When it answers, its URL, a key and a curl line are printed.
+    All state stays in the state folder: the next `up` finds its keys and deployments again. Where an `up` runs
+    already, it is told about instead.
     """
     from colonnade.cli.home import Home
     from colonnade.cli.running import running_up

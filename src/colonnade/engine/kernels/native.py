@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,7 +12,10 @@ import numpy as np
 from colonnade.engine.blockwise import BLOCK, BlockFloats, widened
 from colonnade.engine.kernels import _native
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value, Weight
+from colonnade.engine.mapped import forget, pieces
 from colonnade.engine.memory import free_memory
+from colonnade.engine.repacked import Repacked
+from colonnade.engine.shortfloats import ShortFloats
 
 
 class NativeKernels:
@@ -25,29 +28,37 @@ class NativeKernels:
     batch_invariant = True
     device = "cpu"
     choose = staticmethod(_native.choose)
+    free = staticmethod(free_memory)
 
-    def __init__(self, threads: int | None = None, instructions: str = "", rounds: bool = False) -> None:
+    def __init__(
+        self, threads: int | None = None, instructions: str = "", rounds: bool = False, quantize: str = "none"
+    ) -> None:
         self.rounds = rounds
+        self.quantize = quantize
+        self.repacked = Repacked()
         self._instructions = instructions or ("avx2" if _native.has_avx2() else "portable")
         self.name = f"native-{self._instructions}"
         self.threads = threads or _cores()
 
-    free = staticmethod(free_memory)
-
-    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> _native.Matrix:
-        """In 8-bit floats where all parts are: they are widened by the block as they are multiplied."""
+    def matrix(
+        self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None, *, exact: bool = False
+    ) -> _native.Matrix:
+        """As stored where all parts are 8-bit or all are bfloat16: the kernels widen them as they multiply."""
         rows, columns = sum(len(part) for part in parts_NK), parts_NK[0].shape[1]
-        narrow = all(isinstance(part, BlockFloats) for part in parts_NK)
-        matrix = _native.Matrix(rows, columns, biases_N is not None, BLOCK if narrow else 0, narrow and self.rounds)
+        storage = "int8" if self.quantize == "int8" and not exact else _stored(parts_NK)
+        kept = self.repacked.take(rows, columns) if storage == "int8" else None
+        if kept is None:
+            rounds = self.rounds and storage == "float8"
+            matrix = _native.Matrix(rows, columns, biases_N is not None, storage, BLOCK, rounds)
+            _fill(matrix, storage, parts_NK)
+        else:
+            matrix = _native.Matrix.kept(rows, columns, biases_N is not None, *kept)
+        if storage == "int8":
+            self.repacked.note(matrix)
         first = 0
-        for index, part in enumerate(parts_NK):
-            if narrow and isinstance(part, BlockFloats):
-                matrix.put_blocks(first, np.ascontiguousarray(part.codes), np.ascontiguousarray(part.scales))
-            else:
-                matrix.put(first, np.ascontiguousarray(widened(part)))
-            if biases_N is not None:
-                matrix.put_bias(first, np.ascontiguousarray(widened(biases_N[index])))
-            first += len(part)
+        for bias in biases_N or ():
+            matrix.put_bias(first, np.ascontiguousarray(widened(bias)))
+            first += len(bias)
         return matrix
 
     def vector(self, values: Weight) -> _Weight:
@@ -55,6 +66,38 @@ class NativeKernels:
 
     def program(self, forward: Callable[[Ops], Value], geometry: Geometry) -> NativeProgram:
         return NativeProgram(forward, geometry, self._instructions, self.threads)
+
+
+def _stored(parts_NK: Sequence[Weight]) -> str:
+    if all(isinstance(part, BlockFloats) for part in parts_NK):
+        return "float8"
+    if all(isinstance(part, ShortFloats) and part.brief for part in parts_NK):
+        return "bfloat16"
+    return "float32"
+
+
+def _fill(matrix: _native.Matrix, storage: str, parts_NK: Sequence[Weight]) -> None:
+    first = 0
+    for part in parts_NK:
+        if storage == "float8" and isinstance(part, BlockFloats):
+            matrix.put_blocks(first, np.ascontiguousarray(part.codes), np.ascontiguousarray(part.scales))
+            forget(part.codes)
+        elif storage == "bfloat16" and isinstance(part, ShortFloats):
+            for row, bits in pieces(part.bits):
+                matrix.put_briefs(first + row, bits)
+        else:
+            put = matrix.put_rounded if storage == "int8" else matrix.put
+            for row, values in _widened(part):
+                put(first + row, values)
+        first += len(part)
+
+
+def _widened(part: Weight) -> Iterator[tuple[int, Floats]]:
+    """(first row, rows) in float32, a few at a time."""
+    if isinstance(part, ShortFloats):
+        yield from ((row, ShortFloats(bits, part.brief).floats()) for row, bits in pieces(part.bits))
+    else:
+        yield from pieces(widened(part))
 
 
 def _cores() -> int:
@@ -84,6 +127,7 @@ class NativeProgram:
             np.ascontiguousarray(geometry.sines),
             geometry.score_scale,
             geometry.value_dim,
+            geometry.kv_dtype == "float16",
         )
         tape = _Tape(geometry)
         result = forward(tape)
@@ -134,7 +178,7 @@ class _Tape:
         assert x.width == matrix.columns
         assert residual is None or (residual.width, residual.few) == (matrix.rows, x.few)
         added = -1 if residual is None else residual
-        x = self._note("rounded", _Slab(x.width, x.few), x=x, few=x.few) if matrix.rounded else x
+        x = self._note("rounded", _Slab(x.width, x.few), x=x, few=x.few) if matrix.rounds_input else x
         return self._note("linear", _Slab(matrix.rows, x.few), x=x, matrix=matrix, residual=added, few=x.few)
 
     def rope_store(self, qkv: _Slab, layer: int) -> _Slab:

@@ -15,17 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from colonnade.engine.blockwise import BlockFloats
+from colonnade.engine.repacked import Repacked
+from colonnade.engine.shortfloats import ShortFloats
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
-Weight = Floats | BlockFloats
+Weight = Floats | BlockFloats | ShortFloats
 """A tensor as the loader gives it."""
 Value = Any
 """Activations, one row a token: a tensor in the reference, a buffer's name in a tape."""
@@ -49,11 +51,14 @@ class Geometry:
     """Of attention's scores; 0 for C ** -0.5."""
     value_dim: int = 0
     """0: a value has C numbers of its own. Else it is the first so many numbers of its key (latent attention)."""
+    kv_dtype: str = "float32"
+    """What keys and values are kept in: float32, or float16, each rounded once as it is stored."""
 
     @property
     def token_bytes(self) -> int:
         """Bytes of keys and values of one token."""
-        return (4 if self.value_dim else 8) * self.layers * self.kv_heads * self.head_dim
+        number = 2 if self.kv_dtype == "float16" else 4
+        return number * (1 if self.value_dim else 2) * self.layers * self.kv_heads * self.head_dim
 
     @property
     def score_scale(self) -> float:
@@ -175,6 +180,13 @@ class Program(Protocol):
         ...
 
 
+@runtime_checkable
+class Repacks(Protocol):
+    """Kernels that keep weights in the form they are stored in, and 8-bit integers in a file between two starts."""
+
+    repacked: Repacked
+
+
 class Kernels(Protocol):
     """One implementation of all stages."""
 
@@ -185,11 +197,13 @@ class Kernels(Protocol):
     rounds: bool
     """Before a matrix in 8-bit floats, activations are rounded to E4M3 with a scale for each 128 of a row, as units for
     8-bit numbers take them. The matrices that are widened when they are loaded do not count."""
+    quantize: str
+    """What `matrix` makes of weights: none (it keeps them as they are stored, or wider), or int8."""
     batch_invariant: bool
     """A token's logits have the same bits whatever else is in the step, however it is cut, on any thread count."""
 
     def free(self) -> int:
-        """Bytes that may still be taken where keys and values go."""
+        """Bytes of the device's memory that this process may still take."""
         ...
 
     def choose(
@@ -198,8 +212,10 @@ class Kernels(Protocol):
         """The draw of one token: the rule of `engine/sampler.py`."""
         ...
 
-    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
-        """The parts, one below the other, as one matrix."""
+    def matrix(
+        self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None, *, exact: bool = False
+    ) -> Matrix:
+        """The parts, one below the other, as one matrix. `exact`: never rounded, for tables, routers and heads' own."""
         ...
 
     def vector(self, values: Weight) -> Vector: ...

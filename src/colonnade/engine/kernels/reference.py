@@ -14,11 +14,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from colonnade.engine.blockwise import BLOCK, LARGEST, BlockFloats, widened
+from colonnade.engine.integers import IntegerRows, product
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
 from colonnade.engine.memory import free_memory
 from colonnade.engine.sampler import choose
 
-Matrix = tuple[Tensor, Tensor | None, bool]
+Matrix = tuple[Tensor | IntegerRows, Tensor | None, bool]
 """Weight, bias, and whether activations are rounded before it."""
 
 
@@ -30,8 +31,11 @@ class TorchKernels:
     batch_invariant = False
     choose = staticmethod(choose)
 
-    def __init__(self, device: str = "cpu", threads: int | None = None, rounds: bool = False) -> None:
+    def __init__(
+        self, device: str = "cpu", threads: int | None = None, rounds: bool = False, quantize: str = "none"
+    ) -> None:
         self.rounds = rounds
+        self.quantize = quantize
         self.device = torch.device(device)
         if threads is not None:
             torch.set_num_threads(threads)
@@ -40,10 +44,14 @@ class TorchKernels:
     def free(self) -> int:
         return torch.cuda.mem_get_info(self.device)[0] if self.device.type == "cuda" else free_memory()
 
-    def matrix(self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None) -> Matrix:
-        weight = torch.cat([self.vector(part) for part in parts_NK])
+    def matrix(
+        self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None, *, exact: bool = False
+    ) -> Matrix:
         bias = None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
-        return weight, bias, self.rounds and all(isinstance(part, BlockFloats) for part in parts_NK)
+        if self.quantize == "int8" and not exact:
+            return IntegerRows.of_weight(np.concatenate([widened(part) for part in parts_NK])), bias, False
+        rounds = self.rounds and all(isinstance(part, BlockFloats) for part in parts_NK)
+        return torch.cat([self.vector(part) for part in parts_NK]), bias, rounds
 
     def vector(self, values: Weight) -> Tensor:
         return torch.tensor(widened(values), dtype=torch.float32, device=self.device)
@@ -81,8 +89,9 @@ class TorchProgram:
         if self._cache is None:
             it = self._geometry
             shape = (it.layers, it.kv_heads, it.pages, it.head_dim)
-            keys, values = (torch.zeros(each, device=self._device) for each in (shape, (0,) if it.value_dim else shape))
-            self._cache = keys, values
+            dtype = torch.float16 if it.kv_dtype == "float16" else torch.float32
+            keys = torch.zeros(shape, device=self._device, dtype=dtype)
+            self._cache = keys, torch.zeros((0,) if it.value_dim else shape, device=self._device, dtype=dtype)
         return self._cache
 
 
@@ -110,21 +119,26 @@ class _Step:
         self._sines_TC = sines[self._positions_T].repeat(1, 2).unsqueeze(1)
 
     def embed(self, table: Matrix) -> Tensor:
-        return table[0][self._tokens_T]
+        return _tensor(table)[self._tokens_T]
 
     def rms_norm(self, x: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * weight_D
 
     def linear(self, x: Tensor, matrix: Matrix, residual: Tensor | None = None) -> Tensor:
-        y = functional.linear(rounded(x) if matrix[2] else x, matrix[0], matrix[1])
+        weight, bias, rounds = matrix
+        if isinstance(weight, IntegerRows):
+            y = torch.from_numpy(product(IntegerRows.of_input(x.cpu().numpy()), weight))
+            y = y if bias is None else y + bias
+        else:
+            y = functional.linear(rounded(x) if rounds else x, weight, bias)
         return y if residual is None else residual + y
 
     def rope_store(self, qkv: Tensor, layer: int) -> Tensor:
         shape = self._geometry
         heads = qkv.unflatten(-1, (-1, shape.head_dim))
         q_THC, k_TKC, v_TKC = heads.split([shape.heads, shape.kv_heads, shape.kv_heads], 1)
-        self._keys_LKPC[layer][:, self._pages_T] = self._turn(k_TKC).transpose(0, 1)
-        self._values_LKPC[layer][:, self._pages_T] = v_TKC.transpose(0, 1)
+        self._keys_LKPC[layer][:, self._pages_T] = self._turn(k_TKC).transpose(0, 1).to(self._keys_LKPC.dtype)
+        self._values_LKPC[layer][:, self._pages_T] = v_TKC.transpose(0, 1).to(self._keys_LKPC.dtype)
         return self._turn(q_THC).flatten(1)
 
     def _turn(self, x: Tensor) -> Tensor:
@@ -144,8 +158,8 @@ class _Step:
         q_THC = q.unflatten(-1, (-1, shape.head_dim))
         out = q.new_empty(len(q), shape.heads, shape.value_width)
         for begin, end, pages in self._runs:
-            keys = self._keys_LKPC[layer][:, pages]
-            values = keys[..., : shape.value_dim] if shape.value_dim else self._values_LKPC[layer][:, pages]
+            keys = self._keys_LKPC[layer][:, pages].float()
+            values = keys[..., : shape.value_dim] if shape.value_dim else self._values_LKPC[layer][:, pages].float()
             out[begin:end] = functional.scaled_dot_product_attention(
                 q_THC[begin:end].transpose(0, 1),
                 keys,
@@ -199,13 +213,13 @@ class _Step:
     def per_head(self, x: Tensor, matrices: Sequence[Matrix]) -> Tensor:
         heads = x.unflatten(-1, (len(matrices), -1)).unbind(1)
         pairs = zip(heads, matrices, strict=True)
-        return torch.cat([self.linear(head[:, : matrix[0].shape[1]], matrix) for head, matrix in pairs], -1)
+        return torch.cat([self.linear(head[:, : _tensor(matrix).shape[1]], matrix) for head, matrix in pairs], -1)
 
     def latent_store(self, absorbed: Tensor, q: Tensor, latent: Tensor, key: Tensor, layer: int) -> Tensor:
         shape = self._geometry
         turned = shape.head_dim - shape.value_dim
         row = torch.cat((latent, self._turn_pairs(key[:, None, -turned:])[:, 0]), -1)
-        self._keys_LKPC[layer][0, self._pages_T] = row
+        self._keys_LKPC[layer][0, self._pages_T] = row.to(self._keys_LKPC.dtype)
         ends = self._turn_pairs(q.unflatten(-1, (shape.heads, -1))[..., -turned:])
         return torch.cat((absorbed.unflatten(-1, (shape.heads, -1)), ends), -1).flatten(1)
 
@@ -222,6 +236,11 @@ def rounded(x: Tensor) -> Tensor:
     scales = groups.abs().amax(-1, keepdim=True) / LARGEST
     codes = (groups / scales.where(scales > 0, 1.0)).to(torch.float8_e4m3fn)
     return (codes.to(x.dtype) * scales).flatten(-2)[..., : x.shape[-1]]
+
+
+def _tensor(matrix: Matrix) -> Tensor:
+    assert isinstance(matrix[0], Tensor), "tables and the matrices of heads are exact"
+    return matrix[0]
 
 
 def _best(scores: Tensor, count: int) -> Tensor:

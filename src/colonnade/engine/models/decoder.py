@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from colonnade.engine.blockwise import quantised, widened
+from colonnade.engine.blockwise import BlockFloats, quantised
 from colonnade.engine.kernels.ops import Geometry, Kernels, Ops, Value, Weight
 from colonnade.engine.loader import Shape
 from colonnade.engine.models import rope
@@ -103,8 +103,9 @@ class Decoder:
         """The forward pass: logits [S, V] of the sampled tokens."""
         blocks = [_Block(self, layer, weights, kernels) for layer in range(self.layers)]
         norm = RmsNorm(weights["model.norm.weight"], self.epsilon, kernels)
-        table = kernels.matrix([widened(weights[EMBEDDING])])
-        head = table if self.tied else kernels.matrix([weights[HEAD]])
+        table = kernels.matrix([_table(weights[EMBEDDING])], exact=True)
+        shared = self.tied and kernels.quantize == "none"
+        head = table if shared else kernels.matrix([weights[EMBEDDING if self.tied else HEAD]])
 
         def forward(ops: Ops) -> Value:
             x_TD = ops.embed(table)
@@ -115,6 +116,10 @@ class Decoder:
             return ops.linear(norm(ops, last_SD), head)
 
         return forward
+
+
+def _table(weight_VD: Weight) -> Weight:
+    return weight_VD.floats() if isinstance(weight_VD, BlockFloats) else weight_VD
 
 
 class _Block:

@@ -64,7 +64,7 @@ class Experts:
         count, (gate, up, down) = shape.routing.experts, shape.names
         bias = weights[f"{prefix}.{BIAS}"] if shape.corrected else np.zeros(count, np.float32)
         self._routing = shape.routing
-        self._router = kernels.matrix([widened(weights[f"{prefix}.gate.weight"])])
+        self._router = kernels.matrix([widened(weights[f"{prefix}.gate.weight"])], exact=True)
         self._bias = kernels.vector(bias)
         self._gate_ups = [matrix(expert, gate, up) for expert in range(count)]
         self._downs = [matrix(expert, down) for expert in range(count)]

@@ -109,8 +109,8 @@ class LatentAttention:
         self._query_first = (matrix("q_a_proj"), norm("q_a_layernorm")) if shape.query_rank else None
         expand_HNL = widened(weights[f"{prefix}.kv_b_proj.weight"]).reshape(shape.heads, -1, shape.rank)
         keys_HCL, values_HCL = np.split(expand_HNL, [shape.plain], axis=1)
-        self._keys = [kernels.matrix([head_CL.T]) for head_CL in keys_HCL]
-        self._values = [kernels.matrix([head_CL]) for head_CL in values_HCL]
+        self._keys = [kernels.matrix([head_CL.T], exact=True) for head_CL in keys_HCL]
+        self._values = [kernels.matrix([head_CL], exact=True) for head_CL in values_HCL]
 
     def mix(self, ops: Ops, normed_TD: Value) -> Value:
         """What the heads gather, [T, H x value]; the tokens' rows are stored on the way."""

@@ -1,0 +1,197 @@
+"""The HTTP face of a chain: `POST /run_remote` calls its entry with a JSON object, `GET /` says what it is.
+
+An answer that is a stream comes as newline-delimited JSON, or as server-sent events where the client accepts them. Its
+last line says that it is whole, or carries the error: a stream without one was cut off. A client that goes cancels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from colonnade.chains.client import Client
+from colonnade.chains.handles import Root
+from colonnade.chains.notes import Report
+from colonnade.chains.reports import status_of
+from colonnade.chains.values import outward
+from colonnade.chains.waterfall import waterfall
+from colonnade.wire.errors import BodyTooLarge, ColonnadeError, Internal, InvalidRequest, MethodNotAllowed, NotFound
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+PATH = "/run_remote"
+BODY_LIMIT = 64 << 20
+
+
+class Gone(Exception):
+    """The client left."""
+
+
+class Face:
+    """An ASGI application. `said` is what `GET /` answers."""
+
+    def __init__(self, client: Client, said: Callable[[], dict[str, Any]]) -> None:
+        self._client = client
+        self._said = said
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        root = Root()
+        reply = _Reply(send, root)
+        try:
+            if not self._wants_call(scope["path"], scope["method"]):
+                await reply.whole(200, self._said())
+                return
+            body = await _body(receive)
+            root.trace = query.get("trace", ["0"])[-1] == "1"
+            root.timeout = _timeout(query.get("timeout", [""])[-1])
+            await _while_wanted(self._call(body, scope, root, reply), receive)
+        except Gone:
+            return
+        except Exception as error:
+            await reply.failed(error)
+
+    def _wants_call(self, path: str, method: str) -> bool:
+        """False for what it is. Raises NotFound, MethodNotAllowed."""
+        methods = {"/": "GET", PATH: "POST"}
+        if path not in methods:
+            raise NotFound(f"there is no {path}", hint=f"POST {PATH} calls the chain, GET / says what it is")
+        if methods[path] != method:
+            raise MethodNotAllowed(f"{path} takes {methods[path]}")
+        return path == PATH
+
+    async def _call(self, body: bytes, scope: dict[str, Any], root: Root, reply: _Reply) -> None:
+        contract = self._client.contract
+        if contract.signature.feed:
+            raise InvalidRequest(
+                f"{contract.signature.feed} is a stream, which JSON cannot carry",
+                hint="call it from Python: colonnade.chains.connect",
+            )
+        started = self._client.start(contract.decode_json(body), None, root)
+        if contract.streams:
+            accept = dict(scope["headers"]).get(b"accept", b"")
+            await reply.stream(started, b"text/event-stream" in accept)
+            return
+        answer = await started
+        await reply.whole(200, {"answer": answer, **_trace(root)} if root.trace else answer)
+
+
+class _Reply:
+    """Of one request: nothing has been sent, a stream has begun, or all is sent."""
+
+    def __init__(self, send: Send, root: Root) -> None:
+        self._send = send
+        self._root = root
+        self._events: bool | None = None
+        """Of a stream that has begun: whether it is of server-sent events."""
+
+    async def whole(self, status: int, value: Any) -> None:
+        body = _json(value)
+        await self._start(status, b"application/json", (b"content-length", str(len(body)).encode()))
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def stream(self, items: AsyncIterator[Any], events: bool) -> None:
+        """The first item or error is waited for, so that an early error has its status."""
+        first = await anext(items, _NOTHING)
+        self._events = events
+        await self._start(200, b"text/event-stream" if events else b"application/x-ndjson")
+        if first is not _NOTHING:
+            await self._piece("item", first)
+            async for item in items:
+                await self._piece("item", item)
+        await self._piece("end", _trace(self._root), last=True)
+
+    async def failed(self, error: Exception) -> None:
+        envelope = _envelope(error, self._root)
+        if self._events is None:
+            await self.whole(status_of(error), envelope)
+        else:
+            await self._piece("error", envelope["error"], last=True)
+
+    async def _piece(self, kind: str, value: Any, last: bool = False) -> None:
+        if self._events:
+            mark = b"" if kind == "item" else b"event: %s\n" % kind.encode()
+            body = mark + b"data: " + _json(value) + b"\n\n"
+        else:
+            body = _json({kind: value}) + b"\n"
+        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+
+    async def _start(self, status: int, kind: bytes, *more: tuple[bytes, bytes]) -> None:
+        named = (b"colonnade-request-id", self._root.id.encode())
+        headers = [(b"content-type", kind), named, *more]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+
+_NOTHING = object()
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value, enc_hook=outward)
+
+
+def _envelope(error: Exception, root: Root) -> dict[str, Any]:
+    """The one envelope; of an error that passed steps also its class's name and which steps, the raising one first."""
+    known = error if isinstance(error, ColonnadeError) else Internal(f"{type(error).__name__}: {error}")
+    envelope = known.envelope(root.id)
+    report = getattr(error, "report", None)
+    if isinstance(report, Report):
+        envelope["error"] |= {"kind": report.kind, "steps": [each.step for each in report.hops]}
+        if root.trace:
+            envelope["error"]["stack"] = str(report)
+    return envelope
+
+
+def _trace(root: Root) -> dict[str, Any]:
+    if not root.spans:
+        return {}
+    span = root.spans[-1]
+    return {"request_id": root.id, "trace": _span(span), "waterfall": waterfall(span)}
+
+
+def _span(span: Any) -> dict[str, Any]:
+    said = {name: getattr(span, name) for name in ("step", "start", "seconds", "queued", "outcome")}
+    return {**said, "inner": [_span(each) for each in span.inner]}
+
+
+def _timeout(text: str) -> float | None:
+    """Raises InvalidRequest."""
+    try:
+        seconds = float(text) if text else None
+    except ValueError:
+        seconds = 0.0
+    if seconds is not None and not 0 < seconds < float("inf"):
+        raise InvalidRequest(f"timeout={text} is no number of seconds", param="timeout")
+    return seconds
+
+
+async def _body(receive: Receive) -> bytes:
+    """Raises Gone, BodyTooLarge."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        body += message.get("body", b"")
+        if len(body) > BODY_LIMIT:
+            raise BodyTooLarge(f"the body is larger than {BODY_LIMIT} bytes", hint="send large values from Python")
+        if not message.get("more_body"):
+            return bytes(body)
+
+
+async def _while_wanted(work: Awaitable[None], receive: Receive) -> None:
+    """Raises Gone when the client goes first; the work is cancelled then."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise Gone
+        await task
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.wait((task, gone))

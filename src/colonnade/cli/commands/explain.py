@@ -1,0 +1,41 @@
+"""`colonnade explain`: why something was decided."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from colonnade.cli.command import Command, Group
+from colonnade.cli.session import Session
+
+LOOKED_AT = 1000
+"""Events of the log, the newest."""
+
+
+@click.group(cls=Group, examples=("colonnade explain scale desk",))
+def explain() -> None:
+    """Say why something was decided."""
+
+
+@explain.command(cls=Command, examples=("colonnade explain scale desk", "colonnade explain scale desk --json"))
+@click.argument("name")
+@click.pass_obj
+def scale(session: Session, name: str) -> None:
+    """List how the number of NAME's replicas changed, and why: by people (deployed) and by demand (scaled)."""
+    from colonnade.cli.control import open_control
+    from colonnade.cli.home import Home
+
+    control = open_control(Home(session.home))
+    control.deployment(name)
+    told = [each for each in control.events(LOOKED_AT) if each["subject"] == name]
+    rows = [
+        {
+            "at": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each["at"])),
+            "what": each["kind"],
+            "why": each["reason"],
+        }
+        for each in told
+        if each["kind"] in ("deployed", "scaled")
+    ]
+    session.listing(("at", "what", "why"), rows)

@@ -1,0 +1,54 @@
+"""How many tokens are drafted for whom, and what came of it. Pure; the step path is the scheduler's.
+
+A request is drafted for when all its tokens are known, at most `reach` tokens: twice as many after drafts that were all
+right, and after a wrong one as many as were right. So text that does not repeat costs little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from colonnade.engine.drafter import NOTHING, Drafter, Proposal
+from colonnade.engine.limits import Limits
+from colonnade.engine.request import Request
+
+
+class Speculation:
+    """Without a drafter it proposes nothing."""
+
+    def __init__(self, drafter: Drafter | None, limits: Limits) -> None:
+        self._drafter = drafter
+        self._limits = limits
+        self.drafted = 0
+        """Tokens drafted, of the drafts that were verified."""
+        self.accepted = 0
+        """Those of them that became part of an answer."""
+
+    def propose(self, request: Request, spare: int) -> Proposal:
+        """A chain of at most `spare` tokens. Every one may be followed by another: none ends the request."""
+        if self._drafter is None or request.wanted > len(request.tokens):
+            return NOTHING
+        room = request.limit - request.wanted - 1
+        chunk = self._limits.prefill_chunk - 1
+        count = min(request.reach, self._limits.draft_tokens, room, chunk, spare)
+        if count <= 0:
+            return NOTHING
+        proposal = self._drafter.propose(request.key, request.tokens, count).chain(count)
+        return proposal.chain(self._usable(proposal.tokens, request.stops))
+
+    def learn(self, request: Request, drafted: int, accepted: int) -> None:
+        """So many of its drafts were right."""
+        self.drafted += drafted
+        self.accepted += accepted
+        request.reach = max(request.reach, 2 * drafted) if accepted == drafted else max(accepted, 1)
+
+    def forget(self, request: Request) -> None:
+        if self._drafter is not None:
+            self._drafter.forget(request.key)
+
+    def _usable(self, tokens: Sequence[int], stops: frozenset[int]) -> int:
+        """How many leading tokens are in the vocabulary and end nothing."""
+        for index, token in enumerate(tokens):
+            if token in stops or not 0 <= token < self._limits.vocab_size:
+                return index
+        return len(tokens)

@@ -1,0 +1,56 @@
+"""Chats to prompts, by the model's own template, in a process that is killed when it takes too long."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from colonnade.replica.killable import Died, Killable
+from colonnade.replica.template_process import Rendered
+from colonnade.wire.errors import InvalidRequest
+
+_SIMPLER = "send fewer or simpler messages, or raise template_timeout or template_memory"
+
+
+class Templates:
+    """`argv` starts the process; `timeout` in seconds."""
+
+    def __init__(self, argv: Sequence[str], timeout: float) -> None:
+        self._process = Killable(argv, "renders chat templates")
+        self._timeout = timeout
+
+    async def start(self) -> None:
+        await self._process.start()
+
+    async def render(
+        self,
+        messages: list[dict[str, Any]],
+        tools: list[dict[str, Any]] | None,
+        created: int,
+        thinks: bool | None = None,
+    ) -> str:
+        """As `ChatTemplate.render`. Raises InvalidRequest also for what takes too much, Internal where none can run."""
+        try:
+            asked = json.dumps([messages, tools, created, thinks]).encode()
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits, say
+            raise InvalidRequest(f"messages: {error}", param="messages", code="template_error") from error
+        try:
+            said = await self._process.ask(asked, self._timeout)
+        except TimeoutError as error:
+            raise _too_much(f"rendering them takes longer than {self._timeout:g} s") from error
+        except Died as error:
+            raise _too_much("rendering them takes more memory than it may") from error
+        rendered = msgspec.msgpack.decode(said, type=Rendered)
+        if rendered.refusal:
+            raise InvalidRequest(rendered.refusal, param="messages", code="template_error")
+        return rendered.text
+
+    async def stop(self) -> None:
+        await self._process.stop()
+
+
+def _too_much(why: str) -> InvalidRequest:
+    return InvalidRequest(f"messages: {why}", param="messages", code="template_error", hint=_SIMPLER)

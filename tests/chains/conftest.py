@@ -1,0 +1,8 @@
+"""The commands as the tests of the command line run them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
