@@ -13,17 +13,17 @@ POOL = 640
 ROWS = 64
 TOKENS = 8192
 LONGEST = 1536
-# Copying is found on short examples first: there is less to look through. Then everything.
-STAGES = ((100, 128), (130, 256))
 
+Stages = tuple[tuple[int, int], ...]
+"""Up to which pool, and the longest example till then. Copying is found on short ones: less to look through."""
 Batch = tuple[torch.Tensor, torch.Tensor]
 Example = tuple[list[int], list[bool]]
 
 
-def stream(tokenizer: PreTrainedTokenizerFast, seed: int, pool: int) -> Iterator[tuple[int, Batch]]:
+def stream(tokenizer: PreTrainedTokenizerFast, seed: int, pool: int, stages: Stages) -> Iterator[tuple[int, Batch]]:
     """Batches from pool number `pool` on, each with the number of its pool. No example comes twice."""
     while True:
-        for rows in _cut(_pool(tokenizer, seed, pool), random.Random(f"order {seed} {pool}")):
+        for rows in _cut(_pool(tokenizer, seed, pool, stages), random.Random(f"order {seed} {pool}")):
             yield pool, collate(rows)
         pool += 1
 
@@ -41,9 +41,9 @@ def collate(rows: list[Example]) -> Batch:
     return ids, labels
 
 
-def _pool(tokenizer: PreTrainedTokenizerFast, seed: int, pool: int) -> list[Example]:
+def _pool(tokenizer: PreTrainedTokenizerFast, seed: int, pool: int, stages: Stages) -> list[Example]:
     examples = (encode(tokenizer, training(seed, index)) for index in range(pool * POOL, (pool + 1) * POOL))
-    limit = next((length for until, length in STAGES if pool < until), LONGEST)
+    limit = next((length for until, length in stages if pool < until), LONGEST)
     return [example for example in examples if len(example[0]) <= limit]
 
 

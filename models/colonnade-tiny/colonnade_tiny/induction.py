@@ -36,14 +36,15 @@ def plant(model: LlamaForCausalLM) -> None:
     """Overwrite the embedding and parts of the first two layers. Needs two layers and a head of at least 32."""
     config = model.config
     own = config.hidden_size - 1 - CODE  # the token's own dimensions; then the shared one; then the code
-    _embeddings(model.model.embed_tokens.weight, own)
+    embeddings(model.model.embed_tokens.weight, own)
     rms = math.sqrt((own * SPREAD**2 + SHARED**2) / config.hidden_size)
     encode = torch.randn(CODE, own) / math.sqrt(own) * rms / SPREAD
     _previous_token(model, own, SHARED / rms, encode)
     _search(model, own, encode, SPREAD / rms)
 
 
-def _embeddings(weight: Tensor, own: int) -> None:
+def embeddings(weight: Tensor, own: int) -> None:
+    """Own numbers at random, one number that all share, and nothing yet where codes go."""
     weight[:, :own].normal_(std=SPREAD)
     weight[:, own] = SHARED
     weight[:, own + 1 :] = 0

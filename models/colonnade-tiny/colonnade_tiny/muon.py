@@ -27,10 +27,10 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of every matrix."""
+        """One update of every matrix that has a gradient; a parameter may be a stack of matrices."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[torch.nn.Parameter]] = {}
-            for parameter in group["params"]:
+            for parameter in (each for each in group["params"] if each.grad is not None):
                 shapes.setdefault(parameter.shape, []).append(parameter)
             for same in shapes.values():
                 self._update(same, group)

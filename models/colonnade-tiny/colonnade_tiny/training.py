@@ -5,12 +5,13 @@ import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from tokenizers import Tokenizer
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
-from colonnade_tiny import batches, network
+from colonnade_tiny import batches
 from colonnade_tiny.muon import Muon
 from colonnade_tiny.tokens import train_tokenizer, wrap
 
@@ -43,18 +44,39 @@ class Progress:
     seconds: float = 0.0
 
 
+class Design(Protocol):
+    """What a model brings to its training: a module of functions, such as `network`."""
+
+    STAGES: batches.Stages
+
+    def build(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> Any:
+        """The untrained `torch.nn.Module`."""
+
+    def load(self, model: Any, folder: Path) -> None:
+        """Take over the weights of a model folder."""
+
+    def loss(self, model: Any, ids: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What to descend, and what to report."""
+
+    def settle(self, model: Any) -> None:
+        """What is left to do after a step."""
+
+    def save(self, model: Any, folder: Path) -> None:
+        """Write weights and configuration as transformers loads them."""
+
+
 class Run:
     """One training run, new or taken up from its checkpoint."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan, self.progress = plan, Progress()
+    def __init__(self, plan: Plan, design: Design) -> None:
+        self.plan, self.design, self.progress = plan, design, Progress()
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.half = self.device == "cuda" or torch.cpu._is_amx_tile_supported()
         self.tokenizer = _tokenizer(plan)
-        self.model = network.build(self.tokenizer, plan.seed)
+        self.model = design.build(self.tokenizer, plan.seed)
         if plan.start:
-            self.model.load_state_dict(LlamaForCausalLM.from_pretrained(plan.start, dtype=torch.float32).state_dict())
-            self.progress.pool = batches.STAGES[-1][0]
+            design.load(self.model, plan.start)
+            self.progress.pool = design.STAGES[-1][0]
         self.model.to(self.device)
         matrices, vectors = _sorted_parameters(self.model)
         self.optimizers = [
@@ -68,7 +90,8 @@ class Run:
         """Step until the minutes are spent, saving on the way."""
         budget, spent, recent = self.plan.minutes * 60, self.progress.seconds, []
         start, saved = self._clock(), time.monotonic()
-        for pool, (ids, labels) in batches.stream(self.tokenizer, self.plan.seed, self.progress.pool):
+        drawn = batches.stream(self.tokenizer, self.plan.seed, self.progress.pool, self.design.STAGES)
+        for pool, (ids, labels) in drawn:
             self._set_rates(self.progress.seconds / budget)
             recent.append(self._step(ids, labels))
             self.progress.pool, self.progress.seconds = pool, spent + self._clock() - start
@@ -86,7 +109,7 @@ class Run:
         """Write the model folder, and beside it what resuming needs; a reader never sees half a file."""
         folder = self.plan.out
         folder.mkdir(parents=True, exist_ok=True)
-        save_folder(self.model, self.tokenizer, folder)
+        self._save_folder(folder)
         state = {
             "model": self.model.state_dict(),
             "optimizers": [each.state_dict() for each in self.optimizers],
@@ -113,12 +136,13 @@ class Run:
     def _step(self, ids: torch.Tensor, labels: torch.Tensor) -> float:
         # Without matrix units for it, bfloat16 took 14 times as long as float32.
         with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.half):
-            loss = network.loss(self.model, ids.to(self.device), labels.to(self.device))
-        loss.backward()
+            total, loss = self.design.loss(self.model, ids.to(self.device), labels.to(self.device))
+        total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad()
+        self.design.settle(self.model)
         self.progress.step += 1
         self.progress.tokens += ids.numel()
         return loss.item()
@@ -130,19 +154,18 @@ class Run:
         for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * warm * cool
 
+    def _save_folder(self, folder: Path) -> None:
+        """The Hugging Face folder: written beside and moved in file by file, weights last."""
+        beside = folder.with_name(folder.name + ".part")
+        self.design.save(self.model, beside)
+        self.tokenizer.save_pretrained(beside)
+        _name_the_class(beside / "tokenizer_config.json")
+        for file in sorted(beside.iterdir(), key=lambda file: file.suffix == ".safetensors"):
+            os.replace(file, folder / file.name)
+        beside.rmdir()
+
     def _report(self, recent: list[float]) -> None:
         print(json.dumps(asdict(self.progress) | {"loss": round(sum(recent) / len(recent), 4)}), flush=True)
-
-
-def save_folder(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
-    """The Hugging Face folder: written beside and moved in file by file, weights last."""
-    beside = folder.with_name(folder.name + ".part")
-    model.save_pretrained(beside)
-    tokenizer.save_pretrained(beside)
-    _name_the_class(beside / "tokenizer_config.json")
-    for file in sorted(beside.iterdir(), key=lambda file: file.suffix == ".safetensors"):
-        os.replace(file, folder / file.name)
-    beside.rmdir()
 
 
 def _name_the_class(path: Path) -> None:
@@ -158,10 +181,10 @@ def _tokenizer(plan: Plan) -> PreTrainedTokenizerFast:
     return wrap(Tokenizer.from_file(str(found))) if found else train_tokenizer(plan.seed)
 
 
-def _sorted_parameters(model: LlamaForCausalLM) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-    """The matrices inside the layers, which Muon updates, and the rest: embeddings and norms."""
+def _sorted_parameters(model: torch.nn.Module) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
+    """The matrices inside the layers, which Muon updates, and the rest: embeddings, norms and routers."""
     named = list(model.named_parameters())
-    inner = {name for name, parameter in named if parameter.ndim == 2 and "layers" in name}
+    inner = {name for name, p in named if p.ndim >= 2 and "layers" in name and not name.endswith("gate.weight")}
     return [p for name, p in named if name in inner], [p for name, p in named if name not in inner]
 
 

@@ -66,10 +66,20 @@ class Cache:
         request.shared = True
         old = request.lease
         assert old is not None
-        if not self._prefix_cache or self.tree.known(request.namespace, request.tokens) > old.length:
+        if not self._prefix_cache:
+            return
+        if self.tree.known(request.namespace, request.tokens) > old.length:
+            self._mark(request)
             return
         request.lease, _ = self.tree.insert(request.namespace, request.tokens[:end], request.pages[:end])
         self.tree.release(old)
+        self._mark(request)
+
+    def _mark(self, request: Request) -> None:
+        """Let nodes end where the replica wants to know of prefixes, so that their coming and going is told."""
+        for length in request.marks:
+            if self.tree.known(request.namespace, request.tokens[:length]) == length:
+                self.tree.cut(request.namespace, request.tokens[:length])
 
     def settle(self, request: Request, state: State) -> None:
         """Take back all that it holds; what it computed goes into the prefix cache, unless it is not sound."""

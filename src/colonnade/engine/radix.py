@@ -26,6 +26,16 @@ def prefix_digest(namespace: str, tokens: Sequence[int]) -> bytes:
     return state.digest()
 
 
+def prefix_digests(namespace: str, tokens: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+    """The same of several prefixes; `lengths` ascend."""
+    state, packed, start, found = _seed(namespace), _packed(tokens[: max(lengths, default=0)]), 0, list[bytes]()
+    for length in lengths:
+        state.update(packed[4 * start : 4 * length])
+        start = length
+        found.append(state.copy().digest())
+    return found
+
+
 def _seed(namespace: str) -> blake2b:
     name = namespace.encode()
     return blake2b(struct.pack("<I", len(name)) + name, digest_size=16)
@@ -114,6 +124,10 @@ class RadixTree:
             if shared < len(child.tokens):
                 break
         return length
+
+    def cut(self, namespace: str, tokens: Sequence[int]) -> None:
+        """Let a node end where `tokens` do, if they are held: what is told of it is told of them."""
+        self._descend(self._root(namespace), tokens)
 
     def insert(self, namespace: str, tokens: Sequence[int], pages: Sequence[int]) -> tuple[Lease, int]:
         """Store `tokens` and their pages: a lease of all of it, and how many leading tokens were held before.

@@ -39,6 +39,7 @@ class Request:
         "key",
         "lease",
         "limit",
+        "marks",
         "namespace",
         "overtaken",
         "pages",
@@ -62,6 +63,7 @@ class Request:
         self.sampling = submit.sampling
         self.choice = submit.choice
         self.namespace = submit.namespace.key(weights)
+        self.marks = submit.marks
         self.priority = submit.priority
         self.arrival = arrival
         self.stops = frozenset(submit.sampling.stop_token_ids)

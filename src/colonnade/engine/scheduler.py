@@ -341,6 +341,7 @@ class Scheduler:
             steps=self.steps,
             drafted=self.speculation.drafted,
             accepted=self.speculation.accepted,
+            prefill=sum(request.pending for request in self._running if request.pending > 1),
         )
 
     def changes(self) -> list[CacheChange]:

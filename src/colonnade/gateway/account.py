@@ -5,7 +5,7 @@ from __future__ import annotations
 from colonnade.gateway.delivery import Delivery
 from colonnade.gateway.http1 import Head
 from colonnade.gateway.plane import Access, Plane
-from colonnade.gateway.routing import Target
+from colonnade.gateway.target import Target
 
 
 class Account:
@@ -29,6 +29,8 @@ class Account:
         plane.stats.requests[self.label, status] += 1
         if delivery.begun:
             plane.stats.took(self.label, first, whole)
+            if target is not None and delivery.streams:
+                plane.table.answered(target, whole - first)
         if plane.access is None:
             return
         plane.access(

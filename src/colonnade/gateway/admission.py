@@ -16,8 +16,8 @@ import msgspec
 from colonnade.wire.errors import BadSetting, InvalidRequest, Overloaded, Unauthenticated
 from colonnade.wire.routes import KeyRecord, Routes
 
-NOISE = 24
-"""Random bytes that a ticket takes: 16 for the id, 8 for the seed."""
+NOISE = 28
+"""Random bytes that a request takes: 16 for the id, 8 for the seed, 4 for what routing leaves to chance."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _TENANT = re.compile(r"[!-~]{0,256}")

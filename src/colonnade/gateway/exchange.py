@@ -15,10 +15,11 @@ from colonnade.gateway.delivery import Client, Delivery, fingerprint
 from colonnade.gateway.endpoints import UNNAMED, named_in
 from colonnade.gateway.http1 import Head, error_answer
 from colonnade.gateway.losses import lost, refusal
+from colonnade.gateway.placement import Placement
 from colonnade.gateway.plane import Plane
 from colonnade.gateway.relay import EventTooLarge
 from colonnade.gateway.resume import Again, Finish, GiveUp, GoOn
-from colonnade.gateway.routing import Target
+from colonnade.gateway.target import Target
 from colonnade.gateway.upstream import Pool, Upstream
 from colonnade.wire.errors import ColonnadeError, DeadlineExceeded, Internal, Overloaded
 from colonnade.wire.replay import HEADER
@@ -47,7 +48,7 @@ class Exchange:
         limits = plane.limits.event, plane.limits.whole
         self._delivery = Delivery(client, plane.now, limits, partial=bool(head.last_event_id))
         self._tried: tuple[Target, ...] = ()
-        self._target: Target | None = None
+        self._place = Placement(plane, body)
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._peek = _NOT_READ
@@ -56,7 +57,7 @@ class Exchange:
         self._wanted = ""  # the fingerprint that it must have
         self._reason: ColonnadeError | None = None  # why the last replica was lost
         self._until = 0.0  # how long it may wait for a replica; 0: it does not wait
-        self._accepted = self._over = self._fresh = self._probe = False
+        self._accepted = self._over = self._fresh = False
         self.request_id = b""
 
     @property
@@ -78,6 +79,7 @@ class Exchange:
             self._peek = read_body(self._body, only) if named is None else Peek(named)
             self._account.model = self._peek.model
             self._ticket = fix(self.request_id, record, time.time(), noise)
+            self._place.admit(record.tenant, noise[24:])
         except ColonnadeError as error:
             self._refuse(error)
             return
@@ -112,9 +114,9 @@ class Exchange:
     def _dispatch(self) -> None:
         plane = self._plane
         epoch = self._head.last_event_id.partition(b"/")[0].decode("latin-1")
-        target = plane.table.choose(self._peek.model, plane.now(), self._tried, epoch, self._wanted)
+        stream = self._peek.stream is True
+        target = self._place.choose(self._peek.model, self._tried, epoch, self._wanted, stream=stream)
         plane.held.pop(self, None)
-        self._target, self._probe = target, target.probing
         self._account.label = self._peek.model
         self._accepted = False
         pool = plane.pool(target)
@@ -176,6 +178,7 @@ class Exchange:
         self._until = 0.0
         if self._delivery.streams and self._target is not None:
             self._target.pulse.heard(self._plane.now())
+            self._place.began()
         if why:
             upstream.drop()
             self._fail(why)
@@ -244,7 +247,7 @@ class Exchange:
             # tried there again on a fresh one, which happens once: `_fresh` stays.
             self._fresh = True
             self._reason = lost(reason)
-            self._release()
+            self._place.release()
             self._seek()
         else:
             self._fail(reason)
@@ -307,7 +310,7 @@ class Exchange:
         self._upstream = None
         if self._target is not None:
             self._tried = (*self._tried, self._target)
-        self._release()
+        self._place.release()
 
     def _end_badly(self, error: ColonnadeError) -> None:
         """The client gets the error: as a status, as a last event, or as a connection that breaks off."""
@@ -394,13 +397,12 @@ class Exchange:
         streams = self._delivery.streams if self._accepted else self._peek.stream is True
         return self._plane.settings.silence_timeout if streams else self._plane.limits.answer
 
-    def _release(self) -> None:
-        if self._target is not None:
-            self._plane.table.release(self._target, probe=self._probe)
-            self._target = None
+    @property
+    def _target(self) -> Target | None:
+        return self._place.target
 
     def _over_with(self, status: int) -> None:
         self._over = True
         self._plane.held.pop(self, None)
         self._account.close(self.request_id, status, self._delivery, self._target)
-        self._release()
+        self._place.release()

@@ -1,4 +1,4 @@
-"""What replicas publish: their load and phase, by ZeroMQ; a snapshot over HTTP when events were missed."""
+"""What replicas publish: load, phase and marks, by ZeroMQ; a snapshot over HTTP when events were missed."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import msgspec
 import zmq
 import zmq.asyncio
 
+from colonnade.gateway.affinity import Index
 from colonnade.gateway.fetch import FetchFailed, get
-from colonnade.gateway.routing import Target
-from colonnade.gateway.sequence import Sequence
 from colonnade.gateway.stats import Stats
-from colonnade.wire.messages import Envelope, Load, LoadChanged, Phase, Snapshot
+from colonnade.gateway.target import Target
+from colonnade.gateway.view import View
+from colonnade.wire.messages import Envelope, Load, Marked, Snapshot
 
 LOG = logging.getLogger("colonnade.gateway")
 PATIENCE = 2.0
@@ -24,12 +25,13 @@ _envelope = msgspec.msgpack.Decoder(Envelope)
 
 
 class _Brief(msgspec.Struct):
-    """Of a snapshot: all but the cache, which least-loaded routing has no use for."""
+    """Of a snapshot: all but the cache in tokens, which a gateway has no use for."""
 
     epoch: str
     seq: int
     phase: str
     load: Load
+    marks: list[Marked] = []
 
 
 _brief = {True: msgspec.json.Decoder(_Brief).decode, False: msgspec.msgpack.Decoder(_Brief).decode}
@@ -39,8 +41,9 @@ assert set(_Brief.__struct_fields__) < set(Snapshot.__struct_fields__)
 class Loads:
     """Follows every target that says where its events are; each in a task of its own."""
 
-    def __init__(self, stats: Stats) -> None:
+    def __init__(self, stats: Stats, index: Index) -> None:
         self._stats = stats
+        self._index = index
         self._context: zmq.asyncio.Context | None = None
         self._tasks: dict[Target, asyncio.Task[None]] = {}
 
@@ -68,37 +71,26 @@ class Loads:
             socket.reconnect_ivl_max = 2000
             socket.subscribe(b"")
             socket.connect(target.route.events)
-            numbers = Sequence(target.route.epoch)
-            await self._mend(target, numbers)
+            view = View(target, self._index)
+            await self._mend(view)
             while True:
                 frames = await socket.recv_multipart()
-                await self._take(target, numbers, frames[-1])
+                await self._take(view, frames[-1])
 
-    async def _take(self, target: Target, numbers: Sequence, frame: bytes) -> None:
+    async def _take(self, view: View, frame: bytes) -> None:
         try:
             said = _envelope.decode(frame)
         except msgspec.DecodeError as error:
-            LOG.warning("%s published what is no event: %s", target.route.replica, error)
+            LOG.warning("%s published what is no event: %s", view.target.route.replica, error)
             return
-        verdict = numbers.take(said.epoch, said.seq)
-        if verdict in ("old", "foreign"):
-            return
-        match said.event:
-            case LoadChanged(load):
-                if load.steps != target.load.steps:
-                    target.pulse.known = True
-                    target.pulse.heard(asyncio.get_running_loop().time(), busy=target.in_flight > 0)
-                target.load = load
-            case Phase(name):
-                _set_phase(target, name)
-            case _:
-                pass  # cache changes are of use to routing by prefix alone
-        if verdict == "gap":
+        if view.take(said, asyncio.get_running_loop().time()):
             self._stats.load_gaps += 1
-            await self._mend(target, numbers)
+            await self._mend(view)
 
-    async def _mend(self, target: Target, numbers: Sequence) -> None:
-        """Ask for the whole; when that fails, what the events say is all there is until the next gap."""
+    async def _mend(self, view: View) -> None:
+        """Ask for the whole; when that fails, the next event asks again, a little later."""
+        target = view.target
+        view.asked(asyncio.get_running_loop().time())
         try:
             status, body = await get(f"{target.route.url}/snapshot", PATIENCE)
             if status != 200:
@@ -108,11 +100,4 @@ class Loads:
         except (FetchFailed, msgspec.DecodeError) as error:
             LOG.warning("%s gave no snapshot: %s", target.route.replica, error)
             return
-        if numbers.at(snapshot.epoch, snapshot.seq):
-            target.load = snapshot.load
-            target.pulse.known = True
-            _set_phase(target, snapshot.phase)
-
-
-def _set_phase(target: Target, name: str) -> None:
-    target.leaving = name in ("updating", "asleep", "draining", "failed")
+        view.mend(snapshot)

@@ -9,7 +9,7 @@ import msgspec
 
 from colonnade.gateway.fetch import FetchFailed, get
 from colonnade.gateway.plane import Plane
-from colonnade.gateway.routing import Target
+from colonnade.gateway.target import Target
 
 PATIENCE = 2.0
 """Seconds that a replica may take to say what it serves."""

@@ -12,8 +12,10 @@ from typing import Any, Protocol
 import msgspec
 
 from colonnade.gateway.admission import NOISE, Keys
-from colonnade.gateway.routing import RetryBudget, Table, Target
+from colonnade.gateway.policies import POLICIES
+from colonnade.gateway.routing import RetryBudget, Table
 from colonnade.gateway.stats import Stats
+from colonnade.gateway.target import Target
 from colonnade.gateway.upstream import Pool
 from colonnade.wire.errors import BadSetting
 from colonnade.wire.routes import Demand, Routes
@@ -110,7 +112,7 @@ class Plane:
         self.loop = loop
         self.now = loop.time
         self.loopback = loopback
-        self.table = Table()
+        self.table = Table(POLICIES[settings.policy]())
         self.stats = Stats()
         self.budget = RetryBudget()
         self.rescues = RetryBudget(share=1.0, most=4096.0)

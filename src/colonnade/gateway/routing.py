@@ -1,61 +1,36 @@
 """Which replica gets a request. Pure: routes, loads, failures and `now` come in, a replica or a refusal comes out.
 
-Least loaded: what this gateway has in flight there, plus what the replica published as running and waiting; then the
-fewest tokens; then whose turn it is. A replica that could not be reached is left out for a while, and is then tried by
-one request, the probe, before it gets others.
+The table says who can take it; among those, the policy chooses (`gateway.policies`). A replica that could not be
+reached is left out for a while, and is then tried by one request, the probe, before it gets others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from math import exp
 
-from colonnade.gateway.pulse import Pulse
+from colonnade.gateway.affinity import Index
+from colonnade.gateway.ask import NOTHING, Ask
+from colonnade.gateway.policies import Policy
+from colonnade.gateway.policies.least_load import LeastLoad
+from colonnade.gateway.target import Target
 from colonnade.wire.errors import ColonnadeError, InvalidRequest, Overloaded, ReplicaLost
-from colonnade.wire.messages import Load
+from colonnade.wire.prefix import Link
 from colonnade.wire.routes import Route, Routes
+
+__all__ = ["EJECTION", "Charge", "RetryBudget", "Table", "Target"]
 
 EJECTION = 1.0
 """Seconds that a replica is left out after a connection to it failed."""
 
 
-@dataclass(slots=True, eq=False)
-class Target:
-    """One life of a replica, and all that this gateway knows of it."""
-
-    route: Route
-    in_flight: int = 0
-    load: Load = field(default_factory=Load)
-    leaving: bool = False
-    """It said that it drains or has failed."""
-    ejected_until: float = 0.0
-    probing: bool = False
-    turn: int = 0
-    fingerprint: str = ""
-    """Of its numerics, once an answer has told it."""
-
-    pulse: Pulse = field(default_factory=Pulse)
-
-    def stalled(self, now: float) -> bool:
-        """It has work of ours and makes no progress."""
-        return self.in_flight > 0 and self.pulse.stalled(now)
-
-    def fits(self, fingerprint: str) -> bool:
-        """Whether it may be of this fingerprint; "" is any."""
-        return not fingerprint or self.fingerprint in ("", fingerprint)
-
-    def open(self, now: float) -> bool:
-        return not self.leaving and not self.probing and now >= self.ejected_until
-
-    def rank(self) -> tuple[int, int, int]:
-        load = self.load
-        return (self.in_flight + load.running + load.waiting, load.tokens, self.turn)
-
-
 class Table:
     """All replicas, by the names that requests ask for."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: Policy | None = None) -> None:
+        self.policy = policy or LeastLoad()
+        self.index = Index()
         self.targets: dict[str, Target] = {}
         """By epoch."""
         self._by_name: dict[str, list[Target]] = {}
@@ -63,6 +38,8 @@ class Table:
         self.resting: frozenset[str] = frozenset()
         """Deployed, and without a replica until a request comes."""
         self._turn = 0
+        self._answer = ANSWER
+        self._faded_at = 0.0
 
     def update(self, routes: Routes) -> tuple[list[Target], list[Target]]:
         """Take over what is routed now; what is known of lives that go on is kept. Returns those that came, those that
@@ -76,7 +53,10 @@ class Table:
         self._deployed = frozenset(routes.models)
         self.resting = frozenset(routes.resting)
         came = [target for epoch, target in self.targets.items() if before.get(epoch) is not target]
-        return came, [target for epoch, target in before.items() if self.targets.get(epoch) is not target]
+        went = [target for epoch, target in before.items() if self.targets.get(epoch) is not target]
+        for target in went:
+            self.index.forget(target.route.epoch)
+        return came, went
 
     def _kept(self, route: Route) -> Target:
         known = self.targets.get(route.epoch)
@@ -103,14 +83,26 @@ class Table:
     def serving(self, model: str) -> list[Target]:
         return self._by_name.get(model, [])
 
+    def asks(self, model: str) -> bool:
+        """Whether there is a choice that depends on what a request begins with."""
+        return self.policy.reads and len(self._by_name.get(model, ())) > 1
+
     def choose(
-        self, model: str, now: float, without: Collection[Target] = (), epoch: str = "", fingerprint: str = ""
+        self,
+        model: str,
+        now: float,
+        without: Collection[Target] = (),
+        epoch: str = "",
+        fingerprint: str = "",
+        ask: Ask = NOTHING,
+        noise: float = 0.0,
     ) -> Target:
         """The replica for a request, which counts as in flight there from now on (`release` ends that).
 
         `without`: tried already. `epoch`: the life that holds the stream which the request goes on with; taken
-        wherever it is still there. `fingerprint`: that of the answer which the request goes on with. Raises
-        InvalidRequest (no such model), Overloaded (none ready) or ReplicaLost (all are of other fingerprints).
+        wherever it is still there. `fingerprint`: that of the answer which it goes on with. `ask`, `noise`: for the
+        policy. Raises InvalidRequest (no such model), Overloaded (none ready) or ReplicaLost (all are of other
+        fingerprints).
         """
         targets = self._by_name.get(model)
         if not targets:
@@ -121,7 +113,7 @@ class Table:
                 raise _all_differ(model)
         best = self.targets.get(epoch) if epoch else None
         if best is None or best in without or best not in targets:
-            best = self._least(targets, now, without)
+            best = self._pick(targets, now, without, ask, noise)
         if best is None:
             raise Overloaded(
                 f"no replica of {model} can be reached now", hint="`colonnade ps` says how they are", code="no_replica"
@@ -136,25 +128,31 @@ class Table:
 
     def others(self, model: str, now: float, without: Collection[Target]) -> bool:
         """Whether `choose` would find one."""
-        return self._least(self.serving(model), now, without) is not None
+        return any(target.open(now) and target not in without for target in self.serving(model))
 
     def better(self, model: str, now: float, stalled: Target, fingerprint: str) -> bool:
         """Whether another one can take what is there."""
         others = (target for target in self.serving(model) if target is not stalled)
         return any(target.open(now) and not target.stalled(now) and target.fits(fingerprint) for target in others)
 
-    @staticmethod
-    def _least(targets: Collection[Target], now: float, without: Collection[Target]) -> Target | None:
-        """A plain loop: this runs for every request. One replica alone is not compared with itself."""
-        best, rank = None, None
-        for target in targets:
-            if target.open(now) and target not in without:
-                if len(targets) == 1:
-                    return target
-                its = target.rank()
-                if rank is None or its < rank:
-                    best, rank = target, its
-        return best
+    def _pick(
+        self, targets: Collection[Target], now: float, without: Collection[Target], ask: Ask, noise: float
+    ) -> Target | None:
+        able = [target for target in targets if target.open(now) and target not in without]
+        if len(able) < 2:
+            return able[0] if able else None
+        if ask is not NOTHING:
+            self._weigh(ask, able)
+        return self.policy.pick(ask, able, noise)
+
+    def _weigh(self, ask: Ask, targets: list[Target]) -> None:
+        """What is known of the request's tokens: the whole by its bytes, and what each of these holds of it."""
+        index = self.index
+        ask.answer = ask.answer or self._answer
+        if not ask.links:
+            return
+        ask.cached = index.cached(ask.links, [target.route.epoch for target in targets])
+        ask.tokens = ask.tokens or ask.links[-1].size * index.tokens_per_byte
 
     def _absent(self, model: str) -> ColonnadeError:
         if model in self._deployed:
@@ -165,6 +163,35 @@ class Table:
         return InvalidRequest(
             f"there is no model {model[:100]!r}", hint=f"deployed: {names}", param="model", code="model_not_found"
         )
+
+    # --- what was sent and has not begun to be answered
+
+    def charge(self, target: Target, ask: Ask, now: float) -> Charge:
+        """The request goes there now; `settle` the charge when its answer begins, or when it comes to nothing."""
+        tokens = ask.uncached(target.route.epoch)
+        self._fade(now)
+        target.recent += tokens
+        ahead = max(target.backlog, target.load.prefill)
+        target.backlog += tokens
+        self.index.coming(target.route.epoch, ask.links, 1)
+        return Charge(target, ask.links, tokens, ahead + tokens, now)
+
+    def _fade(self, now: float) -> None:
+        """All at once, so that they stay comparable at any time."""
+        share = exp((self._faded_at - now) / RECENT)
+        self._faded_at = now
+        for target in self.targets.values():
+            target.recent *= share
+
+    def settle(self, charge: Charge) -> None:
+        target = charge.target
+        target.backlog = max(0.0, target.backlog - charge.tokens)
+        self.index.coming(target.route.epoch, charge.links, -1)
+
+    def answered(self, target: Target, seconds: float) -> None:
+        """An answer took so long from its first byte to its last."""
+        steps = min(seconds / target.rates.step, LONGEST_ANSWER)
+        self._answer += (steps - self._answer) * 0.02
 
     @staticmethod
     def release(target: Target, *, probe: bool) -> None:
@@ -183,6 +210,23 @@ class Table:
     def unreachable(target: Target, now: float) -> None:
         target.ejected_until = now + EJECTION
         target.probing = False
+
+
+RECENT = 30.0
+"""Seconds in which what was sent fades to a third."""
+ANSWER, LONGEST_ANSWER = 100.0, 4096.0
+"""Steps of an answer: before any was seen, and what a longer one counts as."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """`tokens` to compute for it, `work` with those before it, sent `at`."""
+
+    target: Target
+    links: Sequence[Link]
+    tokens: float
+    work: float
+    at: float
 
 
 def _all_differ(model: str) -> ReplicaLost:

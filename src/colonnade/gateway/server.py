@@ -54,7 +54,7 @@ class Gateway:
         self._loopback = is_loopback(settings.host)
         loop = asyncio.get_running_loop()
         self.plane = Plane(http, settings, loop, loopback=self._loopback, limits=limits)
-        self._loads = Loads(self.plane.stats)
+        self._loads = Loads(self.plane.stats, self.plane.table.index)
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._warned = False

@@ -25,7 +25,7 @@ def offered_tools(request: ChatRequest) -> list[dict[str, Any]] | None:
 
 def _message(index: int, message: Message) -> dict[str, Any]:
     role = "system" if message.role == "developer" else message.role
-    said: dict[str, Any] = {"role": role, "content": _text(message.content)}
+    said: dict[str, Any] = {"role": role, "content": text_of(message.content)}
     if message.name is not None:
         said["name"] = message.name
     if message.tool_call_id is not None:
@@ -38,7 +38,7 @@ def _message(index: int, message: Message) -> dict[str, Any]:
     return said
 
 
-def _text(content: Content) -> str:
+def text_of(content: Content) -> str:
     if isinstance(content, list):
         return "".join(part.text for part in content)
     return content or ""

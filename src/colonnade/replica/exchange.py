@@ -48,7 +48,7 @@ READERS: dict[str, tuple[Callable[[Intake, bytes, Identity], Awaitable[Taken]], 
 
 
 PROBED = "/health_generate"
-PROBE = b'{"input_ids": [0], "sampling_params": {"max_new_tokens": 1, "temperature": 0, "ignore_eos": true}}'
+PROBE = b'{"input_ids": [1], "sampling_params": {"max_new_tokens": 1, "temperature": 0, "ignore_eos": true}}'
 
 
 class Pages(Protocol):

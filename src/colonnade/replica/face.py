@@ -260,6 +260,8 @@ class Face:
             version=self.version,
         )
         self._generations.add(generation)
+        if order.marks:
+            self._publisher.expect(order.marks)
         self._progress.carries(len(self._generations), time.monotonic())
         generation.start()
         return generation

@@ -126,6 +126,7 @@ class Generation:
                 namespace=Namespace(self.identity.tenant, self.order.salt),
                 priority=self._priority,
                 begun=self.started,
+                marks=sorted({mark.length for mark in self.order.marks}),
             ),
             lambda report: self._report(index, report),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from colonnade.replica import generate
@@ -13,6 +14,8 @@ from colonnade.replica.generate import GenerateRequest, as_completion
 from colonnade.replica.generate_shape import Asked, GenerateShape
 from colonnade.replica.grammars import Grammars
 from colonnade.replica.identity import Identity
+from colonnade.replica.landmarks import Mark
+from colonnade.replica.marking import Encoded, Marking
 from colonnade.replica.message_shape import MessageShape
 from colonnade.replica.messages import REFUSED, CountRequest, MessagesRequest, as_chat, counted
 from colonnade.replica.model import ServedModel
@@ -20,7 +23,7 @@ from colonnade.replica.order import Bounds, Order, answer_length, sampling
 from colonnade.replica.requests import ChatRequest, CommonRequest, CompletionRequest, check_unknown, read, warnings
 from colonnade.replica.shape import Label, Shape
 from colonnade.replica.speech import Listening
-from colonnade.replica.templates import Templates
+from colonnade.replica.templates import Templates, Text
 from colonnade.wire.errors import InvalidRequest
 from colonnade.wire.messages import Grammar
 
@@ -64,13 +67,14 @@ class Intake:
         self.bounds = bounds
         self._grammars = grammars
         self._templates = templates
+        self._marking = Marking(model)
         self.fingerprint = fingerprint
         self._strict = strict
 
     async def chat(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
         request, warned = read(body, ChatRequest, strict=self._strict)
-        order = await self._converse(request, identity)
+        order = await self._converse(request, identity, body)
         logprobs = order.sampling[0].logprobs
         return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warned, self.fingerprint)
 
@@ -87,8 +91,8 @@ class Intake:
         warned += self._thinks(request)
         chat = counted(request)
         self.model.check_name(chat.model)
-        _, prompt = await self._prompt(chat, identity)
-        return Counted(len(prompt), warned)
+        _, encoded = await self._prompt(chat, identity)
+        return Counted(len(encoded.tokens), warned)
 
     def _thinks(self, request: CountRequest) -> list[str]:
         """What cannot be held to of the reasoning that is asked for. Raises InvalidRequest where there is none."""
@@ -104,26 +108,31 @@ class Intake:
             )
         return [] if thinking.budget_tokens is None else ["thinking.budget_tokens is not held to"]
 
-    async def _converse(self, request: ChatRequest, identity: Identity) -> Order:
+    async def _converse(self, request: ChatRequest, identity: Identity, body: bytes = b"") -> Order:
+        """`body`: where its messages are those of the request, for what the gateway knows of them."""
         self.model.check_name(request.model)
         grammar = await self._grammar(chat_form(request))
-        text, prompt = await self._prompt(request, identity)
+        text, encoded = await self._prompt(request, identity, self._marking.counts(body, identity) if body else ())
+        marks = self._marking.chat(body, identity, request, text, encoded) if body else ()
         several = request.parallel_tool_calls is not False and not isinstance(request.tool_choice, dict)
-        listening = self.model.listening(text, several if offered_tools(request) else None, grammar)
+        listening = self.model.listening(text.text, several if offered_tools(request) else None, grammar)
         limit = request.max_completion_tokens or request.max_tokens
         logprobs = (request.top_logprobs or 0) if request.logprobs else None
-        return self._order(request, [prompt], identity, (limit, None), "messages", logprobs, grammar, listening)
+        prompts = [encoded.tokens]
+        return self._order(request, prompts, identity, (limit, None), "messages", logprobs, grammar, listening, marks)
 
-    async def _prompt(self, request: ChatRequest, identity: Identity) -> tuple[str, list[int]]:
+    async def _prompt(
+        self, request: ChatRequest, identity: Identity, counts: Sequence[int] = ()
+    ) -> tuple[Text, Encoded]:
         tools, thinks = offered_tools(request), request.enable_thinking
         self.model.check_template()
-        text = await self._templates.render(conversation(request), tools, identity.created, thinks)
-        return text, await self._encode(text, special=False)
+        text = await self._templates.render(conversation(request), tools, identity.created, thinks, counts)
+        return text, await self._encode(text.text, special=False)
 
     async def completion(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
         request, warned = read(body, CompletionRequest, strict=self._strict)
-        order = await self._complete(request, identity)
+        order = await self._complete(request, identity, body)
         shape = CompletionShape(self._label(identity), order.include_usage, request.logprobs)
         return Taken(order, shape, warned, self.fingerprint)
 
@@ -145,13 +154,16 @@ class Intake:
             order, GenerateShape(self._label(identity), asked), [*warned, *warnings(unknown)], self.fingerprint
         )
 
-    async def _complete(self, request: CompletionRequest, identity: Identity) -> Order:
+    async def _complete(self, request: CompletionRequest, identity: Identity, body: bytes = b"") -> Order:
         self.model.check_name(request.model)
         grammar = await self._grammar(asked_form(request))
         given = read_prompts(request.prompt, self.bounds)
-        prompts = [await self._encode(each, special=True) if isinstance(each, str) else each for each in given]
-        limit = (request.max_tokens, _ANSWER)
-        return self._order(request, prompts, identity, limit, "prompt", request.logprobs, grammar)
+        encoded = [await self._encode(each, special=True) if isinstance(each, str) else Encoded(each) for each in given]
+        marks: Sequence[Mark] = ()
+        if body and isinstance(request.prompt, str):
+            marks = self._marking.text(body, identity, request.prompt, encoded[0])
+        prompts, limit = [each.tokens for each in encoded], (request.max_tokens, _ANSWER)
+        return self._order(request, prompts, identity, limit, "prompt", request.logprobs, grammar, marks=marks)
 
     async def _grammar(self, form: Form | None) -> Grammar | None:
         """Checked: an engine that gets it can follow it. Raises InvalidRequest."""
@@ -175,6 +187,7 @@ class Intake:
         logprobs: int | None,
         grammar: Grammar | None,
         listening: Listening | None = None,
+        marks: Sequence[Mark] = (),
     ) -> Order:
         if not all(prompts):
             raise InvalidRequest(f"{param}: an empty prompt", param=param, hint="send at least one token")
@@ -192,6 +205,7 @@ class Intake:
             salt=request.cache_salt or "",
             listening=listening,
             priority=request.priority or 0,
+            marks=tuple(marks),
         )
 
     def _label(self, identity: Identity) -> Label:
@@ -203,7 +217,13 @@ class Intake:
             token_bytes=self.model.vocabulary.token_bytes,
         )
 
-    async def _encode(self, text: str, *, special: bool) -> list[int]:
+    async def _encode(self, text: str, *, special: bool) -> Encoded:
         if len(text) <= _INLINE:
-            return self.model.vocabulary.encode(text, special=special)
-        return await asyncio.to_thread(self.model.vocabulary.encode, text, special=special)
+            encoding = self.model.vocabulary.encoding(text, special=special)
+            return Encoded(encoding.ids, lambda: encoding.offsets)
+        return await asyncio.to_thread(self._encode_long, text, special)
+
+    def _encode_long(self, text: str, special: bool) -> Encoded:
+        encoding = self.model.vocabulary.encoding(text, special=special)
+        offsets = encoding.offsets
+        return Encoded(encoding.ids, lambda: offsets)

@@ -38,17 +38,31 @@ class Killable:
 
     async def ask(self, question: bytes, bound: float) -> bytes:
         """`bound` in seconds. Raises TimeoutError or Died, and has killed it then; Internal when it does not start."""
+        return (await self.answers(question, bound, 1))[0]
+
+    async def answers(self, question: bytes, bound: float, count: int) -> list[bytes]:
+        """To a question that is answered in `count` frames; `bound` and errors as of `ask`, but only the first must
+        come: where it ends after that, or takes too long, those that came are all."""
+        came: list[bytes] = []
         async with self._turn:
             process = await self._running()
             try:
                 async with asyncio.timeout(bound):
-                    return await _ask(process, question)
+                    await _ask(process, question)
+                    while len(came) < count:
+                        came.append(await _answer(process))
             except (EOFError, ConnectionError) as error:
                 await self._kill()
-                raise Died from error
-            except (TimeoutError, asyncio.CancelledError):  # an answer is under way that nobody would read
+                if not came:
+                    raise Died from error
+            except TimeoutError:  # an answer is under way that nobody would read
+                await self._kill()
+                if not came:
+                    raise
+            except asyncio.CancelledError:
                 await self._kill()
                 raise
+        return came
 
     async def stop(self) -> None:
         async with self._turn:
@@ -76,11 +90,10 @@ class Killable:
             self._process = None
 
 
-async def _ask(process: Process, question: bytes) -> bytes:
+async def _ask(process: Process, question: bytes) -> None:
     assert process.stdin is not None
     process.stdin.write(LENGTH.pack(len(question)) + question)
     await process.stdin.drain()
-    return await _answer(process)
 
 
 async def _answer(process: Process) -> bytes:

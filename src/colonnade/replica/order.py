@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from colonnade.replica.identity import SEED_LIMIT
+from colonnade.replica.landmarks import Mark
 from colonnade.replica.requests import CommonRequest
 from colonnade.replica.speech import Listening
 from colonnade.wire.errors import ContextTooLong, InvalidRequest
@@ -44,6 +45,7 @@ class Order:
     listening: Listening | None = None  # what is looked for in the text; None: text is text
     priority: int = 0
     name: str = ""  # the client's own for it, where it has one
+    marks: tuple[Mark, ...] = ()  # of a single prompt
 
     @property
     def choices(self) -> int:

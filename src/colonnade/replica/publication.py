@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from colonnade.replica.landmarks import Mark
+from colonnade.replica.marks import Marks
 from colonnade.wire.messages import (
     CacheChange,
     CacheChanged,
     Envelope,
     Load,
     LoadChanged,
+    MarkChange,
+    MarksChanged,
     Phase,
     Published,
     Snapshot,
@@ -30,10 +34,16 @@ class Publication:
         self._cache: dict[bytes, Stored] = {}
         self._told = Load()
         self._changes: list[CacheChange] = []
+        self._marks = Marks()
+        self._marked: list[MarkChange] = []
 
     @property
     def pending(self) -> bool:
-        return bool(self._changes) or self.load != self._told
+        return bool(self._changes or self._marked) or self.load != self._told
+
+    def expect(self, marks: Iterable[Mark]) -> None:
+        """A request is about to be computed whose prompt has these."""
+        self._marked += self._marks.expect(marks, self._cache)
 
     def note(self, load: Load, changes: Iterable[CacheChange]) -> None:
         """What one step brought."""
@@ -44,6 +54,7 @@ class Publication:
                 self._cache[change.digest] = change
             else:
                 self._cache.pop(change.digest, None)
+            self._marked += self._marks.note(change)
 
     def flush(self) -> list[Envelope]:
         """All that was gathered."""
@@ -51,6 +62,9 @@ class Publication:
         if self._changes:
             out.append(self._seal(CacheChanged(self._changes)))
             self._changes = []
+        if self._marked:
+            out.append(self._seal(MarksChanged(self._marked)))
+            self._marked = []
         if self.load != self._told:
             out.append(self._seal(LoadChanged(self.load)))
             self._told = self.load
@@ -64,7 +78,8 @@ class Publication:
     def snapshot(self) -> Snapshot:
         """After `flush`."""
         assert not self.pending
-        return Snapshot(self.epoch, self.seq, self.phase.name, self.load, list(self._cache.values()))
+        cache, marks = list(self._cache.values()), list(self._marks.held.values())
+        return Snapshot(self.epoch, self.seq, self.phase.name, self.load, cache, marks)
 
     def _seal(self, event: Published) -> Envelope:
         self.seq += 1

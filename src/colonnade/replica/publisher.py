@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 import msgspec
 import zmq
 
+from colonnade.replica.landmarks import Mark
 from colonnade.replica.publication import Publication
 from colonnade.wire.messages import Deltas, Envelope, Phase, Snapshot
 
@@ -29,8 +31,15 @@ class Publisher:
     def phase(self) -> Phase:
         return self._publication.phase
 
+    def expect(self, marks: Iterable[Mark]) -> None:
+        self._publication.expect(marks)
+        self._soon()
+
     def note(self, deltas: Deltas) -> None:
         self._publication.note(deltas.load, deltas.cache)
+        self._soon()
+
+    def _soon(self) -> None:
         if self._timer is None and self._publication.pending:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._flush)
 

@@ -69,8 +69,10 @@ class ChatTemplate:
         tools: list[dict[str, Any]] | None,
         created: int,
         thinks: bool | None = None,
+        *,
+        answer: bool = True,
     ) -> str:
-        """The prompt, ready for the assistant's answer; `thinks`, where it is said, as Qwen's templates are told it.
+        """The prompt, with `answer` ready for the assistant's; `thinks`, where it is said, as Qwen has it.
 
         Raises InvalidRequest with the template's own reason."""
         more = {} if thinks is None else {"enable_thinking": thinks}
@@ -83,7 +85,7 @@ class ChatTemplate:
                 messages=messages,
                 tools=tools,
                 documents=None,
-                add_generation_prompt=True,
+                add_generation_prompt=answer,
                 strftime_now=strftime_now,
                 **more,
                 **self._tokens,

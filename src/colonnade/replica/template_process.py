@@ -3,18 +3,22 @@
 A template is a program, and messages are what it runs on: together they may take forever, or all memory. Here they may
 do so: the parent bounds the time and kills; this process bounds its own memory.
 
-Frames as `replica.killable` has them: the arguments of `ChatTemplate.render` in JSON, and a `Rendered` in MessagePack.
+Frames as `replica.killable` has them. Asked are, in JSON, the arguments of `ChatTemplate.render`, and counts of
+messages; answered is, in MessagePack, a `Rendered`, and then how far the prompt agrees with the rendering of so many
+messages alone, by count: a frame of its own, so that what goes wrong with it does not touch the prompt.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import struct
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -32,27 +36,62 @@ class Rendered(msgspec.Struct, frozen=True):
     refusal: str = ""
 
 
-def answer(template: ChatTemplate, asked: bytes) -> Rendered:
+def answers(template: ChatTemplate, asked: bytes) -> Iterator[Rendered | dict[int, int]]:
     """`asked` is JSON, which holds what MessagePack does not: numbers of any length, halves of characters."""
     try:
-        text = template.render(*json.loads(asked))
+        arguments, counts = json.loads(asked)
+    except (ValueError, RecursionError) as error:
+        yield from (_odd(error), {})
+        return
+    rendered = _rendered(template, arguments)
+    yield rendered
+    yield {} if rendered.refusal else _ends(template, rendered.text, arguments, counts)
+
+
+def _rendered(template: ChatTemplate, arguments: list[Any]) -> Rendered:
+    try:
+        text = template.render(*arguments)
         text.encode()
     except InvalidRequest as error:
         return Rendered(refusal=error.message.encode("utf-8", "replace").decode())
     except (ValueError, RecursionError) as error:
-        return Rendered(refusal=f"messages: they cannot be rendered as text: {type(error).__name__}")
+        return _odd(error)
     return Rendered(text)
+
+
+def _odd(error: Exception) -> Rendered:
+    return Rendered(refusal=f"messages: they cannot be rendered as text: {type(error).__name__}")
+
+
+def _ends(template: ChatTemplate, text: str, arguments: list[Any], counts: list[int]) -> dict[int, int]:
+    """A template may want what is not there yet: then there is none."""
+    messages, *others = arguments
+    found: dict[int, int] = {}
+    for count in counts:
+        with contextlib.suppress(InvalidRequest, ValueError, RecursionError):
+            found[count] = common(text, template.render(messages[:count], *others, answer=False))
+    return found
+
+
+def common(left: str, right: str) -> int:
+    """How many leading characters two texts share."""
+    low, high = 0, min(len(left), len(right))
+    while low < high:  # compares whole slices: they run in C
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if left[low:middle] == right[low:middle] else (low, middle - 1)
+    return low
 
 
 def serve(template: ChatTemplate, source: BinaryIO, sink: BinaryIO) -> None:
     """Until `source` ends."""
     _send(sink, Rendered())
     while len(head := source.read(_LENGTH.size)) == _LENGTH.size:
-        _send(sink, answer(template, source.read(_LENGTH.unpack(head)[0])))
+        for each in answers(template, source.read(_LENGTH.unpack(head)[0])):
+            _send(sink, each)
 
 
-def _send(sink: BinaryIO, rendered: Rendered) -> None:
-    frame = msgspec.msgpack.encode(rendered)
+def _send(sink: BinaryIO, said: Rendered | dict[int, int]) -> None:
+    frame = msgspec.msgpack.encode(said)
     sink.write(_LENGTH.pack(len(frame)) + frame)
     sink.flush()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -13,6 +13,14 @@ from colonnade.replica.template_process import Rendered
 from colonnade.wire.errors import InvalidRequest
 
 _SIMPLER = "send fewer or simpler messages, or raise template_timeout or template_memory"
+
+
+class Text(NamedTuple):
+    """A prompt. `ends[n]`: how many characters it shares with the rendering of the first n messages alone, for those n
+    that were asked for and could be rendered."""
+
+    text: str
+    ends: dict[int, int]
 
 
 class Templates:
@@ -31,22 +39,25 @@ class Templates:
         tools: list[dict[str, Any]] | None,
         created: int,
         thinks: bool | None = None,
-    ) -> str:
-        """As `ChatTemplate.render`. Raises InvalidRequest also for what takes too much, Internal where none can run."""
+        counts: Sequence[int] = (),
+    ) -> Text:
+        """As `ChatTemplate.render`, and the `ends` of so many messages: where these take too much, there are none.
+
+        Raises InvalidRequest also for a prompt that takes too much, Internal where none can run."""
         try:
-            asked = json.dumps([messages, tools, created, thinks]).encode()
+            asked = json.dumps([[messages, tools, created, thinks], list(counts)]).encode()
         except (ValueError, RecursionError) as error:  # a number of thousands of digits, say
             raise InvalidRequest(f"messages: {error}", param="messages", code="template_error") from error
         try:
-            said = await self._process.ask(asked, self._timeout)
+            came = await self._process.answers(asked, self._timeout, 2)
         except TimeoutError as error:
             raise _too_much(f"rendering them takes longer than {self._timeout:g} s") from error
         except Died as error:
             raise _too_much("rendering them takes more memory than it may") from error
-        rendered = msgspec.msgpack.decode(said, type=Rendered)
+        rendered = msgspec.msgpack.decode(came[0], type=Rendered)
         if rendered.refusal:
             raise InvalidRequest(rendered.refusal, param="messages", code="template_error")
-        return rendered.text
+        return Text(rendered.text, msgspec.msgpack.decode(came[1], type=dict[int, int]) if len(came) > 1 else {})
 
     async def stop(self) -> None:
         await self._process.stop()

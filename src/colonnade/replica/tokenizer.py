@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from colonnade.wire.errors import BadModel
 
@@ -25,6 +25,7 @@ class Vocabulary:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self._markers = self._special(markers)
+        self._added = frozenset(self._tokenizer.get_added_tokens_decoder())
         self._to_bytes = _spelling(json.loads(self._tokenizer.to_str()).get("decoder"))
         self.token_bytes: Callable[[int], bytes] = lru_cache(maxsize=1 << 16)(self._token_bytes)
         """The bytes that a token stands for; b"" for one that is not in the tokenizer."""
@@ -32,6 +33,16 @@ class Vocabulary:
     def encode(self, text: str, *, special: bool) -> list[int]:
         """`special`: with what the tokenizer puts around a text (BOS); a rendered chat holds its own."""
         return self._tokenizer.encode(text, add_special_tokens=special).ids
+
+    def encoding(self, text: str, *, special: bool) -> Encoding:
+        """The same with `offsets`: where in the text each token stands, in characters."""
+        return self._tokenizer.encode(text, add_special_tokens=special)
+
+    def begins(self, token: int) -> bool:
+        """Whether no tokenizer in use joins what stands before this token with it: an added token, or a space and the
+        first letter of a word, before which all of them split."""
+        piece = self.token_bytes(token)
+        return token in self._added or (piece[:1] == b" " and piece[1:2].isalpha())
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Without special tokens, but for the markers. U+FFFD stands for bytes that are no character."""
@@ -51,7 +62,7 @@ class Vocabulary:
         piece = self._tokenizer.id_to_token(token)
         if piece is None:
             return b""
-        return piece.encode() if token in self._tokenizer.get_added_tokens_decoder() else self._to_bytes(piece)
+        return piece.encode() if token in self._added else self._to_bytes(piece)
 
 
 def _spelling(decoder: object) -> Callable[[str], bytes]:

@@ -76,6 +76,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     priority: int = 0
     begun: bool = False
     """Another choice of an answer that its reader has begun to get: not refused because many wait."""
+    marks: list[int] = []
+    """Lengths of prefixes of the prompt, ascending, that are to be told of by themselves (`Stored`, `Removed`)."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -145,6 +147,7 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     steps: int = 0  # must move while work is in flight: progress health
     drafted: int = 0  # tokens guessed and verified since the start
     accepted: int = 0  # of these: right, and part of an answer
+    prefill: int = 0  # prompt tokens still to compute of what runs
 
 
 class Stored(msgspec.Struct, frozen=True, tag="stored"):
@@ -222,6 +225,24 @@ class CacheChanged(msgspec.Struct, frozen=True, tag="cache"):
     changes: list[CacheChange]
 
 
+class Marked(msgspec.Struct, frozen=True, tag="marked"):
+    """The cache holds the tokens that the message prefix `mark` (`wire.prefix`) safely stands for: `length` of them."""
+
+    mark: bytes
+    length: int
+
+
+class Unmarked(msgspec.Struct, frozen=True, tag="unmarked"):
+    mark: bytes
+
+
+MarkChange = Marked | Unmarked
+
+
+class MarksChanged(msgspec.Struct, frozen=True, tag="marks"):
+    changes: list[MarkChange]
+
+
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
     """`starting`, `ready`, `updating`, `asleep`, `draining`, `failed`."""
 
@@ -229,7 +250,7 @@ class Phase(msgspec.Struct, frozen=True, tag="phase"):
     reason: str = ""
 
 
-Published = LoadChanged | CacheChanged | Phase
+Published = LoadChanged | CacheChanged | MarksChanged | Phase
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True):
@@ -248,3 +269,4 @@ class Snapshot(msgspec.Struct, frozen=True):
     phase: str
     load: Load
     cache: list[Stored]
+    marks: list[Marked] = []

@@ -26,6 +26,11 @@ class GatewaySettings:
     host: str = setting("127.0.0.1", units.TEXT, "Address to listen on. Beyond loopback, keys are required.")
     port: int = setting(8080, units.PLAIN, "Port to listen on; 0 takes a free one.", at_most=65535)
     auth: bool = setting(True, units.SWITCH, "Ask for an API key. May be off on loopback only.")
+    policy: str = setting(
+        "cost",
+        units.choice("cost", "least_load", "round_robin", "session"),
+        "Which of the replicas that can take a request gets it.",
+    )
     connect_timeout: float = setting(2.0, units.DURATION, "A replica must accept a connection within this long.")
     silence_timeout: float = setting(
         60.0, units.DURATION, "A replica that sends not one byte for this long, keep-alives included, counts as lost."

@@ -1,0 +1,1 @@
+"""The DeepSeek-V3-shaped test model: its network, its first weights and its training."""

@@ -1,0 +1,117 @@
+"""Who waits, who goes next, who is refused. Pure: offers, service and `now` come in.
+
+    next = the highest priority; of those the tenant that got the least service; of its requests the one that came first
+    service[tenant] += tokens / weight          when a request goes, as guessed; set right when it is over
+
+After the Virtual Token Counter (Sheng et al., OSDI 2024): a tenant that comes after a pause starts at the least service
+of those that wait, so that nobody saves up. Requests are held here and go when there is room (late binding), so that a
+late, more important one overtakes. When count or bytes are full, the lowest priority goes, of it the tenant with most
+waiting, of it the last to come; a newcomer that is no better than that is refused itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from colonnade.wire.errors import CapacityError, DeadlineExceeded, Overloaded
+
+_FADE = 0.98
+
+
+@dataclass(slots=True, eq=False)
+class Waiting:
+    """`tokens`: service it is expected to take; `deadline` in seconds of the same clock as `now`."""
+
+    tenant: str
+    tokens: float
+    size: int = 0
+    priority: int = 0
+    weight: float = 1.0
+    deadline: float = float("inf")
+
+
+Refusal = tuple[Waiting, CapacityError | DeadlineExceeded]
+
+
+class FairQueue:
+    """Bounded by `most` requests and `most_bytes` of their bodies."""
+
+    def __init__(self, most: int = 4096, most_bytes: int = 256 << 20) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._queues: dict[tuple[int, str], deque[Waiting]] = {}
+        self._service: dict[str, float] = {}
+        self._bytes = self._count = 0
+        self._gap = 0.0
+        self._went_at: float | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def bytes(self) -> int:
+        return self._bytes
+
+    def offer(self, item: Waiting, now: float) -> list[Refusal]:
+        """The item waits, unless it is in what is returned: those refused for want of room."""
+        self._lift(item.tenant)
+        self._queues.setdefault((item.priority, item.tenant), deque()).append(item)
+        self._count += 1
+        self._bytes += item.size
+        refused: list[Refusal] = []
+        while self._count > self._most or self._bytes > self._most_bytes:
+            refused.append((self._shed(), self._full(now)))
+        return refused
+
+    def next(self, now: float) -> tuple[Waiting | None, list[Refusal]]:
+        """The one to go now, whose service is counted; and those whose deadline has passed before it was their turn."""
+        late: list[Refusal] = []
+        while self._queues:
+            key = min(self._queues, key=lambda key: (-key[0], self._service[key[1]]))
+            item = self._take(key, last=False)
+            if item.deadline > now:
+                self._service[item.tenant] += item.tokens / item.weight
+                self._pace(now)
+                return item, late
+            late.append((item, DeadlineExceeded("its deadline passed while it waited", code="deadline_exceeded")))
+        return None, late
+
+    def settle(self, item: Waiting, tokens: float) -> None:
+        """It took so many tokens, not those that were expected."""
+        self._service[item.tenant] += (tokens - item.tokens) / item.weight
+
+    def retry_after(self) -> float:
+        """Seconds until those that wait now will have gone, at the pace of late."""
+        return max(1.0, self._count * self._gap)
+
+    def _lift(self, tenant: str) -> None:
+        if any(key[1] == tenant for key in self._queues):
+            return
+        least = min((self._service[key[1]] for key in self._queues), default=max(self._service.values(), default=0.0))
+        self._service[tenant] = max(self._service.get(tenant, 0.0), least)
+
+    def _shed(self) -> Waiting:
+        lowest = min(priority for priority, _ in self._queues)
+        key = max((key for key in self._queues if key[0] == lowest), key=lambda key: len(self._queues[key]))
+        return self._take(key, last=True)
+
+    def _take(self, key: tuple[int, str], *, last: bool) -> Waiting:
+        queue = self._queues[key]
+        item = queue.pop() if last else queue.popleft()
+        if not queue:
+            del self._queues[key]
+        self._count -= 1
+        self._bytes -= item.size
+        return item
+
+    def _pace(self, now: float) -> None:
+        if self._went_at is not None:
+            self._gap = self._gap * _FADE + (now - self._went_at) * (1 - _FADE) if self._gap else now - self._went_at
+        self._went_at = now
+
+    def _full(self, now: float) -> Overloaded:
+        return Overloaded(
+            f"{self._count} requests of {self._bytes} bytes wait, and this one is the least of them",
+            hint=f"send it again in {self.retry_after():.0f} s",
+            code="queue_full",
+        )

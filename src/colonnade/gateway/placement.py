@@ -1,0 +1,68 @@
+"""Where one request is, for routing: what it asks for, the replica that has it, what that has to compute for it."""
+
+from __future__ import annotations
+
+from colonnade.gateway.ask import NOTHING, Ask
+from colonnade.gateway.plane import Plane
+from colonnade.gateway.routing import Charge
+from colonnade.gateway.target import Target
+from colonnade.wire import prefix
+
+SLACK = 0.05
+"""Seconds that a replica takes besides computing."""
+
+
+class Placement:
+    """`target` has the request now. Its body is hashed only where there is a choice that depends on it."""
+
+    __slots__ = ("_ask", "_body", "_chance", "_charge", "_plane", "_probe", "_tenant", "target")
+
+    def __init__(self, plane: Plane, body: bytes) -> None:
+        self._plane = plane
+        self._body = body
+        self._ask = NOTHING
+        self._tenant = ""
+        self._chance = 0.0
+        self._charge: Charge | None = None
+        self._probe = False
+        self.target: Target | None = None
+
+    def admit(self, tenant: str, noise: bytes) -> None:
+        """`noise`: 4 random bytes."""
+        self._tenant = tenant
+        self._chance = int.from_bytes(noise, "big") / 2**32
+
+    def choose(self, model: str, tried: tuple[Target, ...], epoch: str, fingerprint: str, *, stream: bool) -> Target:
+        """Raises what `Table.choose` raises."""
+        plane = self._plane
+        table, now = plane.table, plane.now()
+        if self._ask is NOTHING and table.asks(model):
+            read = prefix.read(self._body, self._tenant)
+            self._ask = Ask(read.links, read.session)
+        target = table.choose(model, now, tried, epoch, fingerprint, self._ask, self._chance)
+        self.target, self._probe = target, target.probing
+        if self._ask is not NOTHING:
+            charge = self._charge = table.charge(target, self._ask, now)
+            if not stream:  # it says nothing until it is whole: reckon with what is known of the replica
+                plane.loop.call_later(charge.work / target.rates.prefill + SLACK, self._settle, charge)
+        return target
+
+    def began(self) -> None:
+        """The first of a stream is here: its prompt is computed."""
+        charge = self._charge
+        if charge is not None:
+            charge.target.rates.began(charge.work, self._plane.now() - charge.at)
+            self._settle(charge)
+
+    def release(self) -> None:
+        """The replica has it no longer."""
+        if self.target is not None:
+            if self._charge is not None:
+                self._settle(self._charge)
+            self._plane.table.release(self.target, probe=self._probe)
+            self.target = None
+
+    def _settle(self, charge: Charge) -> None:
+        if charge is self._charge:
+            self._charge = None
+            self._plane.table.settle(charge)

@@ -1,0 +1,47 @@
+"""One life of a replica, and all that this gateway knows of it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from colonnade.gateway.pulse import Pulse
+from colonnade.gateway.rates import Rates
+from colonnade.wire.messages import Load
+from colonnade.wire.routes import Route
+
+
+@dataclass(slots=True, eq=False)
+class Target:
+    """`backlog`: prompt tokens that this gateway sent and that no answer has begun for, less what was cached."""
+
+    route: Route
+    in_flight: int = 0
+    load: Load = field(default_factory=Load)
+    leaving: bool = False
+    """It said that it drains or has failed."""
+    ejected_until: float = 0.0
+    probing: bool = False
+    turn: int = 0
+    fingerprint: str = ""
+    """Of its numerics, once an answer has told it."""
+
+    pulse: Pulse = field(default_factory=Pulse)
+    backlog: float = 0.0
+    recent: float = 0.0
+    """What `backlog` got of late, fading: it fills the cache there, and what fills evicts."""
+    rates: Rates = field(default_factory=Rates)
+
+    def stalled(self, now: float) -> bool:
+        """It has work of ours and makes no progress."""
+        return self.in_flight > 0 and self.pulse.stalled(now)
+
+    def fits(self, fingerprint: str) -> bool:
+        """Whether it may be of this fingerprint; "" is any."""
+        return not fingerprint or self.fingerprint in ("", fingerprint)
+
+    def open(self, now: float) -> bool:
+        return not self.leaving and not self.probing and now >= self.ejected_until
+
+    def rank(self) -> tuple[int, int, int]:
+        load = self.load
+        return (self.in_flight + load.running + load.waiting, load.tokens, self.turn)
