@@ -19,12 +19,13 @@ enum class Storage { kFloat32, kBfloat16, kFloat8, kInt8 };
 
 class Matrix {
 public:
-    // `block`: columns that share a scale, for 8-bit floats.
-    Matrix(int64_t rows, int64_t columns, bool bias, Storage storage, int64_t block = 1)
+    // `block`: columns that share a scale, for 8-bit floats. `rounds_input`: what it is multiplied with is rounded before.
+    Matrix(int64_t rows, int64_t columns, bool bias, Storage storage, int64_t block = 1, bool rounds_input = false)
         : rows(rows),
           columns(columns),
           storage(storage),
           block(storage == Storage::kInt8 ? kGroup : block),
+          rounds_input(rounds_input),
           owned_(bytes() / 4),
           owned_scales_(scales()),
           bias_(bias ? padded(rows) : 0),
@@ -37,6 +38,7 @@ public:
           columns(columns),
           storage(Storage::kInt8),
           block(kGroup),
+          rounds_input(false),
           bias_(bias ? padded(rows) : 0),
           weight_(const_cast<uint8_t*>(codes)),
           scales_(const_cast<float*>(scales)),
@@ -112,6 +114,7 @@ public:
     const int64_t columns;
     const Storage storage;
     const int64_t block;
+    const bool rounds_input;
 
 private:
     template <class Type>

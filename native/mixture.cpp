@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "program.h"
+#include "rounding.h"
 
 namespace colonnade {
 
@@ -79,10 +80,17 @@ void Program::experts(int x, int routes, std::vector<MatrixPtr> gate_ups, std::v
                 for (int64_t j = 0; j < chosen; j++)
                     std::memcpy(in.row(place(t, j)), from.row(t), sizeof(float) * static_cast<size_t>(width));
         });
+        const auto round = [&](Rows it, int64_t columns) {
+            each_row(pairs, columns * 4, [&](int64_t first, int64_t last) {
+                for (int64_t r = first; r < last; r++) round_groups(it.row(r), columns, it.row(r));
+            });
+        };
+        if (gate_ups[0]->rounds_input) round(in, width);
         multiply(gate_ups, in, both, pairs);
         each_row(pairs, inner * 4, [&](int64_t first, int64_t last) {
             for (int64_t r = first; r < last; r++) kernels_.swiglu(both.row(r), both.row(r) + inner, inner, gated.row(r));
         });
+        if (downs[0]->rounds_input) round(gated, inner);
         multiply(downs, gated, done, pairs);
         each_row(tokens, chosen * width, [&](int64_t first, int64_t last) {
             for (int64_t t = first; t < last; t++) {

@@ -61,9 +61,9 @@ Storage storage_named(const std::string& name) {
     return Storage::kInt8;
 }
 
-MatrixPtr make_matrix(int64_t rows, int64_t columns, bool bias, const std::string& storage, int64_t block) {
+MatrixPtr make_matrix(int64_t rows, int64_t columns, bool bias, const std::string& storage, int64_t block, bool rounds_input) {
     require(rows > 0 && columns > 0 && block > 0, "a matrix has rows, columns and blocks");
-    return std::make_shared<Matrix>(rows, columns, bias, storage_named(storage), block);
+    return std::make_shared<Matrix>(rows, columns, bias, storage_named(storage), block, rounds_input);
 }
 
 MatrixPtr keep_matrix(int64_t rows, int64_t columns, bool bias, Array<const uint8_t, 1> codes, Array<const float, 1> scales) {
@@ -166,7 +166,8 @@ NB_MODULE(_native, m) {
           "The token at `number` in [0, 1) of the filtered distribution.");
 
     nb::class_<Matrix>(m, "Matrix")
-        .def(nb::new_(&make_matrix), "rows"_a, "columns"_a, "bias"_a, "storage"_a = "float32", "block"_a = 1)
+        .def(nb::new_(&make_matrix), "rows"_a, "columns"_a, "bias"_a, "storage"_a = "float32", "block"_a = 1,
+             "rounds_input"_a = false)
         .def_static("kept", &keep_matrix, "rows"_a, "columns"_a, "bias"_a, "codes"_a, "scales"_a)
         .def("put", &put, "first"_a, "rows"_a)
         .def("put_briefs", &put_briefs, "first"_a, "rows"_a)
@@ -175,6 +176,7 @@ NB_MODULE(_native, m) {
         .def("put_bias", &put_bias, "first"_a, "values"_a)
         .def_prop_ro("rows", [](const Matrix& it) { return it.rows; })
         .def_prop_ro("columns", [](const Matrix& it) { return it.columns; })
+        .def_prop_ro("rounds_input", [](const Matrix& it) { return it.rounds_input; })
         .def_prop_ro("codes", &codes_of, nb::rv_policy::reference_internal)
         .def_prop_ro("scales", &scales_of, nb::rv_policy::reference_internal);
 
@@ -192,6 +194,7 @@ NB_MODULE(_native, m) {
         .def("rope_store", &Program::rope_store, "qkv"_a, "layer"_a, "out"_a)
         .def("attend", &Program::attend, "q"_a, "layer"_a, "window"_a, "out"_a)
         .def("head_norm", &Program::head_norm, "qkv"_a, "queries"_a, "keys"_a, "epsilon"_a, "out"_a)
+        .def("rounded", &Program::rounded, "x"_a, "out"_a, "few"_a)
         .def("swiglu", &Program::swiglu, "gate_up"_a, "out"_a, "few"_a)
         .def("sampled", &Program::sampled, "x"_a, "out"_a)
         .def("columns", &Program::columns, "x"_a, "first"_a, "out"_a, "few"_a)
@@ -200,6 +203,7 @@ NB_MODULE(_native, m) {
         .def("experts", &Program::experts, "x"_a, "routes"_a, "gate_ups"_a, "downs"_a, "residual"_a, "out"_a, "few"_a)
         .def("per_head", &Program::per_head, "x"_a, "matrices"_a, "out"_a, "few"_a)
         .def("latent_store", &Program::latent_store, "absorbed"_a, "q"_a, "latent"_a, "key"_a, "layer"_a, "out"_a)
+        .def("forget", &Program::forget)
         .def("result", &Program::result, "x"_a)
         .def("run", &run, "tokens"_a, "slots"_a, "positions"_a, "pages"_a, "sampled"_a, "out"_a);
 }

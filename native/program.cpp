@@ -4,6 +4,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "rounding.h"
+
 namespace colonnade {
 
 Program::Program(const Kernels& kernels, int threads, Geometry geometry, const float* cosines, const float* sines)
@@ -15,9 +17,21 @@ Program::Program(const Kernels& kernels, int threads, Geometry geometry, const f
       cache_stride_(padded(geometry.head_dim, 8)),
       cosines_(geometry.positions * (geometry.turned / 2), cosines),
       sines_(geometry.positions * (geometry.turned / 2), sines),
-      keys_(geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_ / (geometry.half ? 2 : 1)),
-      values_(geometry.value_dim ? 0 : geometry.layers * geometry.kv_heads * geometry.pages * cache_stride_ / (geometry.half ? 2 : 1)),
-      pool_(threads) {}
+      pool_(threads) {
+    make_cache();
+}
+
+void Program::make_cache() {
+    const int64_t size = geometry_.layers * geometry_.kv_heads * geometry_.pages * cache_stride_ / (geometry_.half ? 2 : 1);
+    keys_ = Memory(size);
+    values_ = Memory(geometry_.value_dim ? 0 : size);
+}
+
+void Program::forget() {
+    keys_ = Memory();
+    values_ = Memory();
+    make_cache();
+}
 
 int Program::buffer(int64_t width) {
     buffers_.push_back({width, Memory()});
@@ -194,6 +208,16 @@ void Program::attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, i
     task.window = window;
     task.scale = geometry_.scale;
     kernels_.attend(task);
+}
+
+void Program::rounded(int x, int out, bool few) {
+    const int64_t width = buffers_[static_cast<size_t>(out)].width;
+    stages_.push_back([=](const Batch& batch) {
+        const Rows from = rows(x), to = rows(out);
+        each_row(few ? batch.sampled_count : batch.count, width * 4, [&](int64_t first, int64_t last) {
+            for (int64_t t = first; t < last; t++) round_groups(from.row(t), width, to.row(t));
+        });
+    });
 }
 
 void Program::swiglu(int gate_up, int out, bool few) {

@@ -61,6 +61,8 @@ public:
     void attend(int q, int64_t layer, int64_t window, int out);
     // Normalises each head of queries and keys by itself.
     void head_norm(int qkv, VectorPtr queries, VectorPtr keys, float epsilon, int out);
+    // Activations rounded by groups; see rounding.h.
+    void rounded(int x, int out, bool few);
     void swiglu(int gate_up, int out, bool few);
     void sampled(int x, int out);
     // The buffer's columns from `first` on, as many as `out` has.
@@ -81,6 +83,9 @@ public:
 
     // Whether every token, slot, position, new page and row of a batch is within its range.
     bool accepts(const Batch& batch, int64_t slots) const;
+
+    // Gives the memory of all keys and values back to the system; they are zeros again.
+    void forget();
 
     // Writes [sampled_count, result_width] to `out`. Not for two threads at once.
     void run(const Batch& batch, float* out);
@@ -116,6 +121,7 @@ private:
     Rows rows(int buffer) const;
     void reserve(int64_t tokens);
     void cut_runs(const Batch& batch);
+    void make_cache();
     Cache cache(const Memory& memory, int64_t layer) const;
     void store(const float* from, int64_t count, const Cache& cache, int64_t head, int64_t page) const;
     void attend_item(const Batch& batch, Rows q, Rows out, int64_t layer, int64_t window, int64_t item) const;

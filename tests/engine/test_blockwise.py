@@ -16,9 +16,10 @@ from test_kernels import batch, check, floats, geometry
 
 from colonnade.engine.blockwise import BlockFloats, blocks_of, exponents, quantised
 from colonnade.engine.kernels.native import NativeKernels
-from colonnade.engine.kernels.ops import Kernels, Ops, Value
+from colonnade.engine.kernels.ops import Batch, Kernels, Ops, Value
+from colonnade.engine.kernels.reference import TorchKernels
 from colonnade.engine.loader import open_weights
-from colonnade.wire.errors import BadModel
+from colonnade.wire.errors import BadModel, BadSetting
 from colonnade.wire.messages import Sampling
 
 CONFIG: dict[str, Any] = {"quant_method": "fp8", "activation_scheme": "dynamic", "weight_block_size": [128, 128]}
@@ -109,6 +110,44 @@ def test_what_is_not_a_number_stays_so(instructions: str) -> None:
     assert np.flatnonzero(np.isnan(served).any(0)).tolist() == [3, 7]
 
 
+def rounded64(x_TK: np.ndarray) -> np.ndarray:
+    """The definition in float64: of each 128 of a row, the nearest numbers of E4M3 (of two the even one), where the
+    largest is 448. Scale and quotient are float32, as they are stored and divided."""
+    numbers = torch.arange(127, dtype=torch.uint8).view(torch.float8_e4m3fn).double().numpy()
+    out = np.zeros(x_TK.shape)
+    for row, values in enumerate(x_TK):
+        for begin in range(0, len(values), 128):
+            group = values[begin : begin + 128]
+            scale = np.abs(group).max() / np.float32(448)
+            sizes = np.abs(group / scale).astype(np.float64) if scale else np.zeros(len(group))
+            above = np.minimum(np.searchsorted(numbers, sizes), 126)
+            below = np.maximum(above - 1, 0)
+            far, near = numbers[above] - sizes, sizes - numbers[below]
+            codes = np.where((near < far) | ((near == far) & (below % 2 == 0)), below, above)
+            out[row, begin : begin + 128] = np.copysign(numbers[codes], group) * float(scale)
+    return out
+
+
+@pytest.mark.parametrize("kind", ["avx2", "portable", "torch"])
+@pytest.mark.parametrize("columns", [5, 128, 300])
+def test_rounded_activations_give_the_products_of_float64(kind: str, columns: int) -> None:
+    kernels = TorchKernels(rounds=True) if kind == "torch" else NativeKernels(2, kind, rounds=True)
+    table, weight = floats(500, columns), blocks(70, columns)
+    table[3], table[4, :50] = 0.0, 1e-30
+    table[5] = np.linspace(-448, 448, columns, dtype=np.float32).round(1)  # ties, and numbers below the normal ones
+    inputs, matrix = kernels.matrix([table]), kernels.matrix([weight])
+    program = kernels.program(lambda ops: ops.sampled(ops.linear(ops.embed(inputs), matrix)), geometry())
+    served, expected = program.run(batch([(0, 0, 40)])), rounded64(table[:40]) @ defined(weight).T
+    np.testing.assert_allclose(served, expected, atol=1e-5 * np.abs(expected).max())
+    alone = np.concatenate([program.run(Batch(*one(token))) for token in range(8)])
+    assert kind == "torch" or np.array_equal(alone, served[:8])
+
+
+def one(token: int) -> tuple[np.ndarray, ...]:
+    zero = np.zeros(1, np.int32)
+    return np.full(1, token, np.int32), zero, zero, np.zeros((1, 1), np.int32), zero
+
+
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3", {"hidden_size": 144, "intermediate_size": 200, "num_attention_heads": 10}),
     "deepseek-v3": ("DeepseekV3", LATENT | {"hidden_size": 144, "kv_lora_rank": 136, "moe_intermediate_size": 132}),
@@ -197,3 +236,28 @@ def test_other_quantisations_are_refused(change: dict[str, Any]) -> None:
 def test_no_quantisation() -> None:
     assert not quantised({})
     assert quantised({"quantization_config": CONFIG})
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_models_with_rounded_activations(tmp_path: Path, family: str) -> None:
+    """Native and torch agree, rounding shows, the fingerprint tells; company and chunks leave no trace."""
+    name, config = FAMILIES[family]
+    made = tiny_families.make(tmp_path / "made", name, **config | {"initializer_range": 0.1})
+    folder = tiny_families.quantise(made, tmp_path / "small").folder
+    prompt, how = tiny_llama.prompt(40), Sampling(temperature=0.0, logprobs=20)
+    plain = tiny_llama.load(folder)
+    native, reference = (tiny_llama.load(folder, kernels=each, round_activations=True) for each in ("native", "torch"))
+    assert native.facts["quantisation"] == "fp8"
+    assert len({it.fingerprint for it in (plain, native, reference)}) == 3
+    exact, one, two = (tiny_llama.extend(it.worker, 0, prompt, how).logprob for it in (plain, native, reference))
+    shared = dict(one.top).keys() & dict(two.top).keys()
+    assert max(abs(dict(one.top)[token] - dict(two.top)[token]) for token in shared) < 2e-2
+    assert one != exact
+    tiny_llama.extend(native.worker, 1, tiny_llama.prompt(30, seed=2), how, first_page=200)
+    assert tiny_llama.extend(native.worker, 2, prompt, how, chunk=7, first_page=300).logprob == one
+
+
+def test_rounding_is_refused_without_weights_in_8_bits(tmp_path: Path) -> None:
+    folder = tiny_families.make(tmp_path / "made", "Qwen2").folder
+    with pytest.raises(BadSetting, match="round_activations"):
+        tiny_llama.load(folder, round_activations=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tiny_families
+from tiny_llama import PLACES
 
 
 def rope(kind: str, **others: Any) -> dict[str, Any]:
@@ -113,9 +114,9 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return tiny_families.make(tmp_path_factory.mktemp("model"), family, **config)
 
 
-@pytest.mark.parametrize("kernels", ["native", "torch"])
-def test_transformers_agrees(tiny: tiny_families.Tiny, kernels: str) -> None:
-    assert tiny_families.parity(tiny, kernels, lengths=(1, 65, 180)) < 1e-4
+@pytest.mark.parametrize("place", list(PLACES))
+def test_transformers_agrees(tiny: tiny_families.Tiny, place: str) -> None:
+    assert tiny_families.parity(tiny, **PLACES[place], lengths=(1, 65, 180)) < 1e-4
 
 
 def test_longrope_beyond_its_first_context(tmp_path: Path) -> None:

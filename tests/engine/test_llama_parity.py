@@ -42,17 +42,17 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return tiny_llama.make(tmp_path_factory.mktemp("llama"), **SHAPES[request.param])
 
 
-@pytest.mark.parametrize("kernels", ["native", "torch"])
-def test_greedy_tokens_equal_transformers(tiny: tiny_llama.Tiny, kernels: str) -> None:
-    worker = tiny_llama.load(tiny.folder, kernels=kernels).worker
+@pytest.mark.parametrize("place", list(tiny_llama.PLACES))
+def test_greedy_tokens_equal_transformers(tiny: tiny_llama.Tiny, place: str) -> None:
+    worker = tiny_llama.load(tiny.folder, **tiny_llama.PLACES[place]).worker
     prompt = tiny_llama.prompt(70, vocab=83)
     assert tiny_llama.generate(worker, 0, prompt, 24) == tiny.generate(prompt, 24)
 
 
-@pytest.mark.parametrize("kernels", ["native", "torch"])
+@pytest.mark.parametrize("place", list(tiny_llama.PLACES))
 @pytest.mark.parametrize("length", [1, 65, 200])
-def test_log_probabilities_equal_transformers(tiny: tiny_llama.Tiny, kernels: str, length: int) -> None:
-    worker = tiny_llama.load(tiny.folder, kernels=kernels).worker
+def test_log_probabilities_equal_transformers(tiny: tiny_llama.Tiny, place: str, length: int) -> None:
+    worker = tiny_llama.load(tiny.folder, **tiny_llama.PLACES[place]).worker
     prompt = tiny_llama.prompt(length, vocab=83)
     expected = torch.log_softmax(torch.tensor(tiny.logits(prompt)[-1]).double(), -1).numpy()
     drawn = tiny_llama.extend(worker, 0, prompt, Sampling(temperature=0.0, logprobs=20))

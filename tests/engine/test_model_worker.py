@@ -171,7 +171,10 @@ BAD: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("changes", "message", "hint"), BAD)
-def test_settings_that_cannot_be_had(folder: Path, changes: dict[str, Any], message: str, hint: str) -> None:
+def test_settings_that_cannot_be_had(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str, hint: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BadSetting, match=message) as caught:
         load(folder, **changes)
     assert hint in caught.value.hint

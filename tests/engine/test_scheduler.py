@@ -3,13 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from colonnade.engine.config import EngineConfig
 from colonnade.engine.limits import Limits
 from colonnade.engine.oracle import OracleWorker, continuation
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.step import Drawn, Result, Step
-from colonnade.wire.messages import Delta, Load, Refused, Sampling, Submit
+from colonnade.wire.messages import Delta, Load, Namespace, Refused, Sampling, Submit
 from colonnade.wire.settings import EngineSettings, ReplicaSettings
 
 VOCAB = 97
@@ -137,12 +139,12 @@ def test_choices_of_one_prompt_wait_for_the_first_to_compute_it() -> None:
     prompt = list(range(50))
     for choice, key in enumerate("abcd"):
         bench.submit(key, prompt, choice=choice)
-    bench.submit("other", prompt, namespace="elsewhere")
+    bench.submit("other", prompt, namespace=Namespace("elsewhere"))
     steps = [bench.plan()]
     while len(steps) < 3:
         bench.finish(steps[-1])
         steps.append(bench.plan())
-    assert [sorted(lengths(step)) for step in steps] == [[30], [20], [1, 1, 1, 1, 30]]
+    assert [sorted(lengths(step)) for step in steps] == [[30, 30], [20, 20], [1, 1, 1, 1, 1]]
     bench.finish(steps[-1])
     bench.rest()
     assert bench.right(*"abcd", "other")
@@ -526,3 +528,56 @@ def test_the_limits_are_the_settings() -> None:
         prefill_chunk=5,
         prefix_cache=False,
     )
+
+
+@pytest.mark.parametrize("other", [Namespace("b", "s"), Namespace("a", "t"), Namespace("a", "s", "lora"), Namespace()])
+def test_prefixes_are_shared_within_one_tenant_salt_and_adapter_alone(other: Namespace) -> None:
+    bench = Bench()
+    for key, namespace in (("first", Namespace("a", "s")), ("same", Namespace("a", "s")), ("other", other)):
+        bench.submit(key, [5, 6, 7, 8], namespace=namespace)
+        bench.rest()
+    assert [bench.deltas[key][0].cached for key in ("first", "same", "other")] == [0, 3, 0]
+
+
+def test_prefixes_are_not_shared_across_weights() -> None:
+    bench = Bench()
+    for key, weights in (("a", "v1"), ("b", "v1"), ("c", "v2"), ("d", "v1")):
+        bench.scheduler.weights = weights
+        bench.submit(key, [5, 6, 7, 8])
+        bench.rest()
+    assert [bench.deltas[key][0].cached for key in "abcd"] == [0, 3, 0, 3]
+
+
+@given(*[st.tuples(*[st.text(max_size=4) | st.sampled_from(["", "1:a,", "0:,"])] * 4)] * 2)
+def test_cache_keys_are_equal_only_where_all_parts_are(left: tuple[str, ...], right: tuple[str, ...]) -> None:
+    assert (left == right) == (Namespace(*left[:3]).key(left[3]) == Namespace(*right[:3]).key(right[3]))
+
+
+def test_a_choice_of_an_answer_under_way_is_not_refused_because_many_wait() -> None:
+    bench = Bench(max_waiting=1)
+    assert bench.submit("a", [1]) is None
+    refused = bench.submit("b", [2])
+    assert refused is not None
+    assert refused.code == "overloaded"
+    assert bench.submit("c", [3], begun=True) is None
+
+
+def test_of_those_that_wait_the_one_with_the_longest_cached_prefix_goes_first() -> None:
+    bench = Bench(max_running=1, patience=1)
+    bench.submit("a", [1, 2, 3, 4], max_tokens=1)
+    bench.step()
+    bench.submit("cold", [9, 9, 9, 9], max_tokens=1)
+    bench.submit("warm", [1, 2, 3, 5], max_tokens=1)
+    bench.submit("late", [1, 2, 3, 6], max_tokens=1)
+    bench.rest()
+    assert list(bench.deltas) == ["a", "warm", "cold", "late"]
+    assert bench.right("a", "cold", "warm", "late")
+
+
+def test_what_waits_for_a_prompt_under_way_holds_up_nobody_else() -> None:
+    bench = Bench(prefill_chunk=30, step_tokens=64)
+    prompt = list(range(50))
+    bench.submit("a", prompt)
+    bench.submit("b", prompt, choice=1)
+    bench.submit("c", [7] * 5)
+    assert lengths(bench.plan()) == [30, 5]

@@ -16,11 +16,11 @@ from colonnade.engine.oracle import OracleWorker, continuation, logprob
 from colonnade.engine.radix import prefix_digest
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.step import Result, Step
-from colonnade.wire.messages import Delta, Removed, Sampling, Stored, Submit
+from colonnade.wire.messages import Delta, Namespace, Removed, Sampling, Stored, Submit
 
 VOCAB = 11
 STEMS = [[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 9, 9], [1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0, 0], [10]]
-NAMESPACES = ["", "tenant-a"]
+NAMESPACES = [Namespace(), Namespace("tenant-a"), Namespace(salt="tenant-a")]
 
 
 limits = st.builds(
@@ -84,7 +84,7 @@ class Engine(RuleBasedStateMachine):
         tail: list[int],
         sampling: Sampling,
         choices: int,
-        namespace: str,
+        namespace: Namespace,
         priority: int,
         replayed: int,
         mistakes: list[bool],
@@ -241,12 +241,12 @@ TestEngine = Engine.TestCase
 
 
 def test_the_digest_of_a_cached_prefix_can_be_computed_by_anyone() -> None:
-    scheduler = Scheduler(Limits(pages=64, max_context=64))
+    scheduler = Scheduler(Limits(pages=64, max_context=64), weights="w1")
     worker = OracleWorker(32, 64, VOCAB)
-    assert scheduler.submit(Submit("a", [1, 2, 3], Sampling(max_tokens=1), namespace="t")) is None
+    assert scheduler.submit(Submit("a", [1, 2, 3], Sampling(max_tokens=1), namespace=Namespace("t", "s"))) is None
     step = scheduler.plan()
     assert step is not None
     scheduler.commit(worker.run(step))
-    assert scheduler.changes() == [Stored(prefix_digest("t", [1, 2, 3]), 3)]
+    assert scheduler.changes() == [Stored(prefix_digest("1:t,1:s,0:,2:w1,", [1, 2, 3]), 3)]
     scheduler.drop()
-    assert scheduler.changes() == [Removed(prefix_digest("t", [1, 2, 3]))]
+    assert scheduler.changes() == [Removed(prefix_digest("1:t,1:s,0:,2:w1,", [1, 2, 3]))]

@@ -14,7 +14,7 @@ from colonnade.engine.drafter import Drafter, Proposal
 from colonnade.engine.ngram import NgramDrafter
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.step import Drawn, Result, Step
-from colonnade.wire.messages import Delta, Refused
+from colonnade.wire.messages import Delta, Namespace, Refused
 
 
 class Drafting(Bench):
@@ -86,7 +86,7 @@ def test_rejected_tokens_never_reach_the_cache() -> None:
     bench.rest()
     whole = [1, 2, 3, *bench.expected("a")]
     assert bench.scheduler.load().pages_used == bench.scheduler.load().pages_cached == 14  # the last is never computed
-    assert bench.scheduler.cache.tree.known("", whole) == 14
+    assert bench.scheduler.cache.tree.known(Namespace().key(""), whole) == 14
 
 
 def test_the_right_end_of_a_drafted_answer_is_cached() -> None:
@@ -125,7 +125,7 @@ def test_what_is_taken_of_right_drafts_ends_with_the_answer() -> None:
     request.stops = frozenset([answer[2]])  # as if a drafter had looked past it
     (delta,) = bench.finish(step)
     assert (delta.tokens, delta.finish) == (answer[1:3], "stop")
-    assert bench.scheduler.cache.tree.known("", [1, 2, 3, *answer]) == 6
+    assert bench.scheduler.cache.tree.known(Namespace().key(""), [1, 2, 3, *answer]) == 6
 
 
 def test_an_error_behind_right_drafts_ends_the_request_after_them() -> None:

@@ -32,6 +32,11 @@ BASE = {
     "bos_token_id": None,
 }
 
+PLACES: dict[str, dict[str, str]] = {"native": {"kernels": "native"}, "torch": {"kernels": "torch"}}
+"""Where models are compared with the reference: on each device that torch sees."""
+if torch.cuda.is_available():
+    PLACES["torch on cuda"] = {"kernels": "torch", "device": "cuda"}
+
 GREEDY = Sampling(temperature=0.0, max_tokens=1000)
 
 

@@ -120,12 +120,13 @@ def test_identity_is_the_gateways_where_it_fixed_it():
         "colonnade-created": "5",
         "colonnade-seed": str(2**63 - 1),
         "colonnade-tenant": "acme",
+        "colonnade-priority": "7",
         "colonnade-resume": "600",
         "last-event-id": "e1/3",
     }
     made = identify(headers, DRAWN, 0.0, 60)
     assert (made.request_id, made.created, made.seed, made.tenant) == ("r-1", 5, 2**63 - 1, "acme")
-    assert made.resume == 60
+    assert (made.resume, made.priority) == (60, 7)
     assert made.last_event == EventId("e1", (3,), (False,))
 
 
@@ -141,6 +142,7 @@ def test_a_strange_last_event_id_still_asks_to_go_on():
         ("Colonnade-Created", "now"),
         ("Colonnade-Seed", str(2**63)),
         ("Colonnade-Resume", "601"),
+        ("Colonnade-Priority", "101"),
         ("Colonnade-Tenant", "a\x00"),
     ],
 )

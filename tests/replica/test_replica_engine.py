@@ -215,3 +215,19 @@ async def test_equal_requests_are_equal_alone_and_in_company(client: openai.Asyn
     company = [streamed(client, max_tokens=30, seed=seed, temperature=1.2) for seed in range(8)]
     together = await asyncio.gather(*company)
     assert together[5][0] == alone[0]
+
+
+async def test_a_prompts_prefix_is_cached_for_its_tenant_and_salt_alone(replica: Replica):
+    body = {"model": MODEL, "prompt": "A prefix that nobody else asks for, long enough to see.", "max_tokens": 1}
+    asks = [("a", {}), ("a", {}), ("b", {}), ("a", {"cache_salt": "s"}), ("a", {"cache_salt": "s"}), ("b", {})]
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, replica.url)
+        await client.ready()
+        cached: list[int] = []
+        for tenant, salt in asks:
+            status, answer = await client.post("/v1/completions", body | salt, Colonnade_Tenant=tenant)
+            assert status == 200, answer
+            cached.append(answer["usage"]["prompt_tokens_details"]["cached_tokens"])
+    most = cached[1]
+    assert most > 5
+    assert cached == [0, most, 0, 0, most, most]

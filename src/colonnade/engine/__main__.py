@@ -36,8 +36,10 @@ def load_model(model: str, config: EngineConfig, cache: Path) -> Servable:
     folder = ModelFolder.open(model)
     loaded = load_worker(folder, config, lambda phase: log.info("loading %s: %s", folder.name, phase), cache)
     limits = config.limits(pages=loaded.pages, max_context=loaded.max_context, vocab_size=folder.vocab_size)
-    fingerprint, facts = config.fingerprint(loaded.fingerprint), loaded.facts | config.facts()
-    return Servable(loaded.worker, limits, fingerprint, facts, config.drafter())
+    facts = loaded.facts | config.facts()
+    return Servable(
+        loaded.worker, limits, loaded.fingerprint, facts, config.drafter(), loaded.resident, config.fingerprint
+    )
 
 
 def main(argv: Sequence[str] | None = None, load: Loader = load_model) -> int:

@@ -19,6 +19,8 @@ from colonnade.wire.errors import BadModel
 
 BLOCK = 128
 """Rows and columns of a block."""
+LARGEST = 448.0
+"""Of E4M3."""
 SCALE = "_scale_inv"
 """What stands behind a weight's name in its scales' name."""
 

@@ -41,6 +41,10 @@ class Cache:
         request.begin(slot, lease, self.pages.take(own))
         return True
 
+    def saved(self, request: Request) -> int:
+        """Tokens of `request` that are here already."""
+        return self.tree.known(request.namespace, request.tokens) if self._prefix_cache else 0
+
     def saving(self, request: Request, under_way: Request) -> int:
         """Tokens that `request` need not compute if it waits for the prompt of `under_way` to be shared."""
         if under_way.shared or under_way.namespace != request.namespace or not self._prefix_cache:

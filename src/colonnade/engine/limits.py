@@ -23,6 +23,10 @@ class Limits:
     worth_waiting: int = 32
     """A request waits for a prompt under way that will save it so many tokens, and at least half of its own."""
     prefix_cache: bool = True
+    window: int = 16
+    """The first so many of those that wait: of them, the one with the longest cached prefix goes in next."""
+    patience: int = 32
+    """Times that one of them may be overtaken."""
     draft_tokens: int = 8
     """Most drafted tokens of one request in one step, where there is a drafter."""
 
@@ -43,7 +47,7 @@ class Limits:
         if not self._known(submit.prompt) or not self._known(submit.replay):
             hint = f"send token ids from 0 to {self.vocab_size - 1}"
             return Refused(submit.key, "a token id is outside the vocabulary", "invalid_value", hint)
-        if waiting >= self.max_waiting:
+        if waiting >= self.max_waiting and not submit.begun:
             hint = "try again later, or raise max_waiting or the number of replicas"
             return Refused(submit.key, f"{waiting} requests wait already", "overloaded", hint)
         return None

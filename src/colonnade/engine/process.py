@@ -12,17 +12,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 import zmq
 
-from colonnade.engine.drafter import Drafter
-from colonnade.engine.limits import Limits
+from colonnade.engine.changes import Changes
 from colonnade.engine.scheduler import Scheduler
-from colonnade.engine.step import Result, Step, Worker
+from colonnade.engine.servable import Servable
+from colonnade.engine.step import Result, Step
 from colonnade.wire.errors import ColonnadeError, Internal
-from colonnade.wire.messages import Abort, Command, Delta, Deltas, Drop, Failed, Loaded, Report, Submit
+from colonnade.wire.messages import Abort, Command, Delta, Deltas, Drop, Failed, Report, Sleep, Submit, Update, Wake
 
 log = logging.getLogger("colonnade.engine")
 
@@ -33,15 +32,7 @@ IDLE_MS = 1000
 """Quiet for this long, the engine checks its books."""
 
 
-@dataclass(frozen=True, slots=True)
-class Servable:
-    """A worker with weights in it, and what is known about it."""
-
-    worker: Worker
-    limits: Limits
-    fingerprint: str
-    facts: dict[str, str | int | float | bool]
-    drafter: Drafter | None = None
+__all__ = ["Servable", "Stop", "log", "serve"]
 
 
 class Stop:
@@ -105,7 +96,8 @@ class Loop:
     """The engine at work."""
 
     def __init__(self, servable: Servable, wires: Wires, stop: Stop) -> None:
-        self.scheduler = Scheduler(servable.limits, servable.drafter)
+        self.scheduler = Scheduler(servable.limits, servable.drafter, servable.fingerprint)
+        self._changes = Changes(servable, self.scheduler)
         self._worker = servable.worker
         self._wires = wires
         self._stop = stop
@@ -126,13 +118,15 @@ class Loop:
     def _obey(self, command: Command) -> None:
         match command:
             case Submit():
-                refused = self.scheduler.submit(command)
+                refused = self._changes.refusal(command) or self.scheduler.submit(command)
                 if refused is not None:
                     self._wires.send(refused)
             case Abort():
                 self.scheduler.abort(command.key)
             case Drop():
                 self.scheduler.drop()
+            case Update() | Sleep() | Wake():
+                self._wires.send(self._changes.make(command))
 
     def _compute(self, step: Step) -> list[Delta]:
         if not step.chunks:
@@ -170,8 +164,7 @@ def serve(load: Callable[[], Servable], commands: str, reports: str, stop: Stop)
     wires = Wires(commands, reports, stop)
     try:
         servable = load()
-        limits = servable.limits
-        wires.send(Loaded(servable.fingerprint, servable.facts, limits.pages, limits.context))
+        wires.send(servable.loaded())
         Loop(servable, wires, stop).run()
     except ColonnadeError as error:
         wires.send(Failed(error.message, error.hint, error.reason))

@@ -1,6 +1,6 @@
 """The prefix cache: a radix tree over tokens, one tree a namespace, one page a token.
 
-A namespace carries whatever must not be shared across: tenant, adapter, salt, weight version. A *lease* is the right
+A namespace carries whatever must not be shared across (`wire.messages.Namespace.key`). A *lease* is the right
 to read the pages of a prefix; while it is held, no page of it is evicted. Nothing here knows time: "recently used" is
 counted in leases taken and released.
 

@@ -41,6 +41,7 @@ class Request:
         "limit",
         "marks",
         "namespace",
+        "overtaken",
         "pages",
         "priority",
         "prompt_length",
@@ -56,12 +57,12 @@ class Request:
         "wanted",
     )
 
-    def __init__(self, submit: Submit, arrival: int, context: int) -> None:
-        """`context`: the most tokens it may ever have."""
+    def __init__(self, submit: Submit, arrival: int, context: int, weights: str = "") -> None:
+        """`context`: the most tokens it may ever have; `weights`: the version of those that compute it."""
         self.key = submit.key
         self.sampling = submit.sampling
         self.choice = submit.choice
-        self.namespace = submit.namespace
+        self.namespace = submit.namespace.key(weights)
         self.marks = submit.marks
         self.priority = submit.priority
         self.arrival = arrival
@@ -80,6 +81,7 @@ class Request:
         self.pages: list[int] = []  # of each position; those from lease.length on are its own
         self.shared = False  # its prompt has been offered to the prefix cache since it runs
         self.sound = True  # False: what it computed is not to be trusted
+        self.overtaken = 0  # requests that came after it and went in before it
         self.untold = -1  # prompt tokens that came from the prefix cache when it first ran, until a delta says so
 
     @property
@@ -87,6 +89,11 @@ class Request:
         """Tokens to compute now: many in prefill, one in decode; none when the last is being drawn, or drafts are in
         flight: what follows them is not known before they are verified."""
         return 0 if self.drafted or self.wanted >= self.limit else self.wanted - self.computed
+
+    @property
+    def begun(self) -> bool:
+        """Whether it ever ran."""
+        return self.untold >= 0
 
     @property
     def seniority(self) -> tuple[int, int]:

@@ -3,8 +3,8 @@
     submit, abort, drop  ──>  plan() -> Step  ──>  worker.run  ──>  commit(Result) -> deltas
 
 `plan` puts into a step: one token for each request that decodes, the most senior first; then chunks of prompts that
-are under way; then new requests, as long as tokens, slots and pages allow, and unless a prompt under way will soon
-spare them most of their own. `commit` is the only place where tokens are
+are under way; then new requests (`engine.queue` says in which order), as long as tokens, slots and pages allow, and
+unless a prompt under way will soon spare them most of their own. `commit` is the only place where tokens are
 appended, requests end, and the prefix cache grows.
 
 Pages. A request takes the pages of all its known tokens when it enters, and an extent of some more whenever it has
@@ -34,6 +34,7 @@ from dataclasses import dataclass, field, replace
 from colonnade.engine.cache import Cache
 from colonnade.engine.drafter import NOTHING, Drafter, Proposal
 from colonnade.engine.limits import Limits
+from colonnade.engine.queue import Policy
 from colonnade.engine.request import Request, State, enlist
 from colonnade.engine.speculation import Speculation
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
@@ -53,13 +54,16 @@ class Draft:
 
 
 class Scheduler:
-    def __init__(self, limits: Limits, drafter: Drafter | None = None) -> None:
+    def __init__(self, limits: Limits, drafter: Drafter | None = None, weights: str = "") -> None:
         self.limits = limits
+        self.weights = weights
+        """Their version, part of the cache key. To change only while there is no work."""
         self.cache = Cache(limits.pages, limits.prefix_cache)
         self.speculation = Speculation(drafter, limits)
         self.steps = 0
         """Steps planned."""
         self.retractions = 0
+        self._policy = Policy(limits.window, limits.patience)
         self._slots = list(range(limits.max_running - 1, -1, -1))
         self._arrivals = 0
         self._live: dict[str, Request] = {}  # queued or running, by key
@@ -82,7 +86,7 @@ class Scheduler:
             return Refused(submit.key, "a request with this key is under way", "conflict", "send each key once")
         if (refusal := self.limits.refusal(submit, len(self._queue))) is not None:
             return refusal
-        request = Request(submit, self._arrivals, self.limits.context)
+        request = Request(submit, self._arrivals, self.limits.context, self.weights)
         self._arrivals += 1
         if (finish := request.finish) is not None:  # the replay was whole
             self._ended.append(Delta(request.key, len(submit.replay), [], finish=finish))
@@ -100,6 +104,7 @@ class Scheduler:
 
     def drop(self) -> None:
         """Empty the prefix cache of all that no request holds."""
+        self._reap()
         self.cache.drop()
 
     # ---- what runs next
@@ -191,11 +196,12 @@ class Scheduler:
         return True
 
     def _admit(self, draft: Draft) -> None:
-        """Let requests in from the queue's head; none overtakes one that does not fit."""
+        """Let requests in as the policy has it; none overtakes one that was to go and does not fit."""
         while self._queue and self._slots and draft.budget:
-            request = self._queue[0]
+            ordered = self._policy.order(self._queue, self.cache.saved)
+            request = next((each for each in ordered if not self._better_later(each)), None)
             company = len(self._running) + len(self._draining)
-            if self._better_later(request) or not self._enter(draft, request, company * self.limits.extent):
+            if request is None or not self._enter(draft, request, company * self.limits.extent):
                 return
             self._advance(draft, request)
 
@@ -208,6 +214,7 @@ class Scheduler:
         if not self._slots or not self.cache.enter(request, self._slots[-1], headroom):
             return False
         self._slots.pop()
+        self._policy.leaves(self._queue, request)
         self._queue.remove(request)
         enlist(self._running, request)
         draft.admits.append(_admission(request))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,18 +16,12 @@ import numpy as np
 
 from colonnade.engine import sampler
 from colonnade.engine.constraint import Constraints, GrammarFailed
-from colonnade.engine.fingerprint import fingerprint
 from colonnade.engine.folder import ModelFolder
-from colonnade.engine.footprint import Footprint
 from colonnade.engine.grammar import Compiler
-from colonnade.engine.integers import LABEL
 from colonnade.engine.kernels.choice import choose_kernels
-from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Ops, Program, Repacks, Value
-from colonnade.engine.loader import Weights, open_weights
+from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program
 from colonnade.engine.memory import CacheSettings, cache_size
-from colonnade.engine.models.decoder import Decoder
-from colonnade.engine.models.registry import model_class
-from colonnade.engine.repacked import Repacked
+from colonnade.engine.resident import Binder, Bound, Resident, device_of
 from colonnade.engine.sampler import Choose
 from colonnade.engine.spot import Spot
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
@@ -53,6 +47,8 @@ class WorkerSettings(CacheSettings, Protocol):
     @property
     def threads(self) -> int | None: ...
     @property
+    def round_activations(self) -> bool: ...
+    @property
     def max_running(self) -> int: ...
     @property
     def draft_rule(self) -> str: ...
@@ -61,6 +57,7 @@ class WorkerSettings(CacheSettings, Protocol):
 @dataclass(frozen=True, slots=True)
 class LoadedWorker:
     worker: ModelWorker
+    resident: Resident
     fingerprint: str
     facts: dict[str, str | int | float | bool]
     pages: int
@@ -91,7 +88,7 @@ class ModelWorker:
         constraints: Constraints,
         by_chance: bool = False,
     ) -> None:
-        self._program = program
+        self._program: Program | None = program
         self._choose = choose
         self._by_chance = by_chance
         self._constraints = constraints
@@ -100,12 +97,17 @@ class ModelWorker:
         self._pages = np.zeros((slots, context + 1), dtype=np.int32)
         self._slots: list[_Slot | None] = [None] * slots
 
+    def use(self, program: Program | None) -> None:
+        """Compute with it from the next step on; None: there will be none until the next call."""
+        self._program = program
+
     def run(self, step: Step) -> Result:
         """A request whose tokens or logits are no good gets `Drawn.error`; the others do not notice."""
         for admit in step.admits:
             self._admit(admit)
         if not step.chunks:
             return Result(step.number, ())
+        assert self._program is not None, "a step without weights"
         logits_SV = self._program.run(self._batch(step.chunks))
         return Result(step.number, self._verify(logits_SV, [chunk for chunk in step.chunks if chunk.sample]))
 
@@ -187,68 +189,29 @@ def load_worker(
     if settings.dtype not in ("auto", "float32"):
         raise BadSetting(f"dtype {settings.dtype} is not computed yet", hint="set dtype to auto or float32")
     clock.enter("kernels")
-    kernels = choose_kernels(settings.kernels, settings.device, settings.threads, settings.quantize)
-    clock.enter("weights")
-    model = model_class(folder.architecture)(folder.config)
-    weights = open_weights(folder.weight_files, model.expected(), model.ignored, model.optional(), model.quantised)
-    quantisation = _quantisation(kernels, weights)
-    files = (folder.path / "config.json", *folder.weight_files)
-    native, rounded = isinstance(kernels, Repacks), {"quantize": kernels.quantize, "kv_dtype": settings.kv_dtype}
-    footprint = Footprint.of(model, weights.kinds, native=native, **rounded)
-    footprint.check_weights(kernels.free(), _device(kernels))
-    forward = _bind(model, weights, kernels, files, cache)
-    clock.enter("cache")
-    token_bytes = footprint.token
-    pages, context = cache_size(settings, token_bytes, folder.max_context, kernels.free())
-    program = kernels.program(forward, replace(model.geometry(pages, context), kv_dtype=settings.kv_dtype))
-    constraints = Constraints(lambda: _compiler(folder, model.vocab_size), settings.max_running, model.vocab_size)
+    kernels = choose_kernels(
+        settings.kernels, settings.device, settings.threads, settings.round_activations, settings.quantize
+    )
+    binder = Binder(
+        kernels,
+        lambda token_bytes, most: cache_size(settings, token_bytes, most, kernels.free()),
+        clock.enter,
+        cache,
+        settings.kv_dtype,
+    )
+    bound = binder.bind(folder)
+    assert binder.size is not None
+    pages, context = binder.size
+    constraints = Constraints(lambda: _compiler(folder, bound.vocab_size), settings.max_running, bound.vocab_size)
     by_chance = settings.draft_rule == "probability"
     worker = ModelWorker(
-        program, kernels.choose, settings.max_running, context, model.vocab_size, constraints, by_chance
+        bound.program, kernels.choose, settings.max_running, context, bound.vocab_size, constraints, by_chance
     )
-    clock.enter("fingerprint")
-    digest = fingerprint(files, _label(kernels), _device(kernels), cache, _rounding(quantisation, settings.kv_dtype))
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
-    types = {"weight_dtype": _held(kernels, weights), "quantisation": quantisation, "kv_dtype": settings.kv_dtype}
-    facts = _facts(kernels, pages, context, token_bytes) | types | clock.seconds()
-    return LoadedWorker(worker, digest, facts, pages, context, folder.eos_token_ids)
-
-
-def _quantisation(kernels: Kernels, weights: Weights) -> str:
-    if kernels.quantize == "int8" and weights.quantised:
-        raise BadSetting(
-            "quantize is int8, and the model's weights are 8-bit floats already: rounding them again would only lose",
-            hint="set quantize to none, or serve a checkpoint in bfloat16",
-        )
-    return LABEL if kernels.quantize == "int8" else "fp8-weights" if weights.quantised else "none"
-
-
-def _rounding(quantisation: str, kv_dtype: str) -> str:
-    """All that is rounded on purpose, for the fingerprint."""
-    return quantisation if kv_dtype == "float32" else f"{quantisation} kv-{kv_dtype}"
-
-
-def _held(kernels: Kernels, weights: Weights) -> str:
-    """The type of most matrices in memory."""
-    if kernels.quantize == "int8":
-        return "int8"
-    if isinstance(kernels, Repacks):
-        return "float8" if weights.quantised else "bfloat16" if weights.brief else "float32"
-    return "float32"
-
-
-def _bind(
-    model: Decoder, weights: Weights, kernels: Kernels, files: tuple[Path, ...], cache: Path | None
-) -> Callable[[Ops], Value]:
-    """With 8-bit integers: from the copy of an earlier start, or leaving one for the next."""
-    if kernels.quantize == "none" or cache is None or not isinstance(kernels, Repacks):
-        return model.bind(weights, kernels)
-    key = fingerprint(files, "", "", cache, LABEL)
-    kernels.repacked = Repacked(cache / "int8" / f"{key}.bin", key)
-    forward = model.bind(weights, kernels)
-    kernels.repacked.save()
-    return forward
+    facts = _facts(kernels, bound, pages, context) | {"kv_dtype": settings.kv_dtype} | clock.seconds()
+    resident = Resident(bound, binder, worker.use)
+    return LoadedWorker(worker, resident, bound.fingerprint, facts, pages, context, folder.eos_token_ids)
 
 
 def _compiler(folder: ModelFolder, vocab_size: int) -> Compiler:
@@ -257,24 +220,18 @@ def _compiler(folder: ModelFolder, vocab_size: int) -> Compiler:
     return LlguidanceCompiler(folder.tokenizer_path.read_text("utf-8"), vocab_size, folder.eos_token_ids)
 
 
-def _label(kernels: Kernels) -> str:
-    return f"{kernels.name}/{kernels.version}"
-
-
-def _device(kernels: Kernels) -> str:
-    return str(getattr(kernels, "device", "cpu"))
-
-
-def _facts(kernels: Kernels, pages: int, context: int, token_bytes: int) -> dict[str, str | int | float | bool]:
+def _facts(kernels: Kernels, bound: Bound, pages: int, context: int) -> dict[str, str | int | float | bool]:
     return {
         "kernels": kernels.name,
         "batch_invariant": kernels.batch_invariant,
-        "device": _device(kernels),
+        "device": device_of(kernels),
         "threads": kernels.threads,
         "dtype": "float32",
+        "weight_dtype": bound.weight_dtype,
+        "quantisation": bound.quantisation,
         "pages": pages,
         "max_context": context,
-        "kv_bytes_per_token": token_bytes,
+        "kv_bytes_per_token": bound.token_bytes,
     }
 
 

@@ -26,7 +26,7 @@ from colonnade.wire.replay import HEADER
 
 _ELSEWHERE = (502, 503)
 """What a replica says when another one may do better: its engine is gone; it drains, or is full."""
-_LEAVING = ("draining", "not_ready")
+_LEAVING = ("draining", "not_ready", "asleep")
 """Of these: nothing was asked of it, and it will not do better soon."""
 _OTHER = 409
 """To a replay: its numerics are others."""
@@ -193,11 +193,17 @@ class Exchange:
             return False
         assert self._target is not None
         self._plane.table.reached(self._target)
-        self._target.fingerprint = self._target.fingerprint or fingerprint(upstream.headers)
+        self._recognise(self._target, fingerprint(upstream.headers))
         self._keep = self._keep and not self._plane.draining
         delivery.open(upstream.status, upstream.headers, self.request_id, old=self._head.old, close=not self._keep)
         self._accepted = True
         return True
+
+    def _recognise(self, target: Target, seen: str) -> None:
+        """What it computes with; that may change in its life, and then it describes itself anew."""
+        if seen and seen != target.fingerprint:
+            target.fingerprint = seen
+            self._plane.cards.pop(target.route.epoch, None)
 
     def _turned_away(self, upstream: Upstream) -> bool:
         """The replica has answered, whole, that it does not do it. False: the client gets this answer."""

@@ -83,4 +83,4 @@ class View:
         target.load = load
 
     def _phase(self, name: str) -> None:
-        self.target.leaving = name in ("draining", "failed")
+        self.target.leaving = name in ("updating", "asleep", "draining", "failed")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from colonnade.replica.changing import ROUTES as CHANGING
+from colonnade.replica.changing import Change, Changing
 from colonnade.replica.connection import Message, Receive, Send
 from colonnade.replica.exchange import Action, Exchange
 from colonnade.replica.face import Face
@@ -27,6 +29,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/metrics", "Prometheus metrics."),
     ("GET", "/snapshot", "The whole of what the pushed events add up to, at a sequence number."),
     ("GET", "/openapi.json", "This list, as OpenAPI has it."),
+    *CHANGING,
     *NATIVE,
 )
 
@@ -40,9 +43,10 @@ class App:
 
     def __init__(self, face: Face) -> None:
         self._face = face
-        native = Native(face)
+        native, changing = Native(face), Changing(face.caretaker)
         self.methods: Mapping[str, str] = {path: method for method, path, _ in ROUTES}
         self.actions: Mapping[str, Action] = {COUNT: self._count, **native.actions}
+        self.changes: Mapping[str, Change] = changing.changes
         self._pages: dict[str, Callable[[], tuple[int, Any]]] = {
             "/v1/models": lambda: (200, {"object": "list", "data": [face.model_card()]}),
             "/live": lambda: (200, {"live": True, "epoch": face.epoch}),
@@ -50,6 +54,7 @@ class App:
             "/health": self._health,
             "/openapi.json": lambda: (200, document(ROUTES)),
             "/snapshot": lambda: (200, face.snapshot()),
+            **changing.pages,
             **native.pages,
         }
 

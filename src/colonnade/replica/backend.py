@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import tempfile
 from collections.abc import Callable
@@ -12,11 +13,26 @@ from typing import Protocol
 import msgspec
 import zmq
 
+from colonnade.replica.caretaker import refused
 from colonnade.replica.child import Child
 from colonnade.replica.generation import Listener
 from colonnade.wire import errors
 from colonnade.wire.errors import ColonnadeError, Internal, ReplicaLost
-from colonnade.wire.messages import Abort, Command, Delta, Deltas, Drop, Failed, Loaded, Refused, Report, Submit
+from colonnade.wire.messages import (
+    Abort,
+    Change,
+    Changed,
+    Command,
+    Declined,
+    Delta,
+    Deltas,
+    Drop,
+    Failed,
+    Loaded,
+    Refused,
+    Report,
+    Submit,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +80,8 @@ class Backend:
         self._report_end = f"ipc://{Path(self._folder.name) / 'r'}"
         self._decoder = msgspec.msgpack.Decoder(Report)
         self._listeners: dict[str, Listener] = {}
+        self._changes: dict[int, asyncio.Future[Loaded]] = {}
+        self._serials = itertools.count(1)
         self._child: Child | None = None
         self._watch: asyncio.Task[None] | None = None
         self._failed: Failed | None = None
@@ -86,6 +104,13 @@ class Backend:
         self._reports.close()
         self._commands.close()
         self._folder.cleanup()
+
+    async def change(self, make: Callable[[int], Change]) -> Loaded:
+        """Have the engine do it. Raises InvalidRequest with what it says against it, or ReplicaLost."""
+        serial = next(self._serials)
+        answer = self._changes[serial] = asyncio.get_running_loop().create_future()
+        self._send(make(serial))
+        return await answer
 
     def submit(self, submit: Submit, listener: Listener) -> None:
         self._listeners[submit.key] = listener
@@ -132,8 +157,22 @@ class Backend:
             case Loaded():
                 self._tidy()
                 self._observer.loaded(report)
+            case Changed():
+                self._answer(report.serial, report.loaded)
+            case Declined():
+                self._answer(report.serial, refused(report.message, report.hint))
             case Failed():
                 self._failed = report
+
+    def _answer(self, serial: int, outcome: Loaded | ColonnadeError) -> None:
+        """Of a change; whoever asked for it may have gone."""
+        waiting = self._changes.pop(serial)
+        if waiting.done():
+            return
+        if isinstance(outcome, Loaded):
+            waiting.set_result(outcome)
+        else:
+            waiting.set_exception(outcome)
 
     def _tidy(self) -> None:
         """Both ends are connected: the sockets' names are needed no more, and a SIGKILL can leave nothing behind."""
@@ -166,6 +205,8 @@ class Backend:
             self._receive()
         failed = self._failed
         reason = failed.message if failed is not None else ended
+        for serial in list(self._changes):
+            self._answer(serial, ReplicaLost(f"the engine was lost: {reason}"))
         listeners, self._listeners = self._listeners, {}
         for listener in listeners.values():
             listener(ReplicaLost(f"the replica was lost: {reason}", hint="send the request again"))

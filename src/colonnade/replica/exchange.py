@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from colonnade.replica.changing import Change
 from colonnade.replica.connection import (
     EVENT_STREAM,
     Disconnected,
@@ -25,6 +26,7 @@ from colonnade.replica.generation import Generation
 from colonnade.replica.identity import Identity
 from colonnade.replica.intake import Intake, Taken
 from colonnade.replica.metrics import CONTENT_TYPE
+from colonnade.replica.order import Version
 from colonnade.replica.past import replay_length, split
 from colonnade.wire.errors import CapacityError, ColonnadeError, Internal, MethodNotAllowed
 from colonnade.wire.replay import HEADER, Replay
@@ -54,6 +56,7 @@ class Pages(Protocol):
 
     methods: Mapping[str, str]
     actions: Mapping[str, Action]
+    changes: Mapping[str, Change]
 
     def page(self, path: str) -> tuple[int, Any]:
         """Raises NotFound."""
@@ -70,6 +73,7 @@ class Exchange:
         self._send = send
         self._method: str = scope["method"]
         self._path: str = scope["path"]
+        self._query: str = scope["query_string"].decode("latin-1")
         self._headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         self._request_id = ""
         self._warnings: list[str] = []
@@ -90,7 +94,9 @@ class Exchange:
         method = "GET" if self._method == "HEAD" else self._method
         if method != expected:
             raise MethodNotAllowed(f"{self._path} takes {expected}", hint=f"use {expected}")
-        if expected == "POST":
+        if (change := self._app.changes.get(self._path)) is not None:
+            await self._change(change)
+        elif expected == "POST":
             with self._face.exchange():
                 await (self._act(action) if (action := self._app.actions.get(self._path)) else self._generate())
         elif self._path == PROBED:
@@ -130,6 +136,12 @@ class Exchange:
         said, self._warnings = await action(body, identity)
         await respond(self._send, 200, msgspec.json.encode(said), [JSON, *self._labels()])
 
+    async def _change(self, change: Change) -> None:
+        """It is none of the exchanges that it waits for."""
+        body = await read_body(self._receive, self._headers.get("content-length", ""), self._face.http)
+        said = await change(body, self._query)
+        await respond(self._send, 200, msgspec.json.encode(said), [JSON, *self._labels()])
+
     async def _probe(self) -> None:
         """Compute a token."""
         identity = self._face.identify({})
@@ -149,7 +161,7 @@ class Exchange:
         return self._face.begin(taken, identity, endpoint, replay)
 
     async def _stream(self, generation: Generation, offset: int) -> None:
-        headers = [*EVENT_STREAM, *self._labels()]
+        headers = [*EVENT_STREAM, *self._labels(generation.version)]
         reader = self._reader(generation)
         try:
             async with reader:
@@ -169,7 +181,7 @@ class Exchange:
         if generation.error is not None:
             raise generation.error
         if body is not None:
-            await respond(self._send, 200, body, [JSON, *self._labels()])
+            await respond(self._send, 200, body, [JSON, *self._labels(generation.version)])
 
     def _reader(self, generation: Generation) -> Reader:
         return Reader(self._receive, self._send, generation.spool, self._face.settings.keep_alive)
@@ -181,11 +193,13 @@ class Exchange:
             headers.append((b"retry-after", b"1"))
         await respond(self._send, error.status, body, headers)
 
-    def _labels(self) -> Headers:
-        face = self._face
+    def _labels(self, version: Version | None = None) -> Headers:
+        """`version`: that of the answer, where it is not the present one."""
+        face, version = self._face, version or self._face.version
         labels = [(b"colonnade-epoch", face.epoch)]
-        if face.loaded_facts is not None:
-            labels.append((b"colonnade-fingerprint", face.loaded_facts.fingerprint))
+        if version.fingerprint:
+            labels.append((b"colonnade-fingerprint", version.fingerprint))
+            labels.append((b"colonnade-weight-version", version.label))
         if self._request_id:
             labels += [(b"colonnade-request-id", self._request_id), (b"x-request-id", self._request_id)]
         labels += [(b"colonnade-warning", warning) for warning in self._warnings]

@@ -1,6 +1,6 @@
 """The HTTP face of one replica: what it serves, what it carries, and the phases of its life.
 
-starting -> ready -> draining -> gone
+starting -> ready -> draining -> gone          ready <-> updating <-> asleep
        \\-> failed -> gone
 """
 
@@ -12,11 +12,12 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import zmq
 
 from colonnade.replica.backend import Backend, EngineArgv
+from colonnade.replica.caretaker import Caretaker
 from colonnade.replica.choice import Choice
 from colonnade.replica.detokenize import CONTEXT
 from colonnade.replica.generation import Generation
@@ -25,7 +26,7 @@ from colonnade.replica.identity import Identity, identify
 from colonnade.replica.intake import Intake, Taken
 from colonnade.replica.metrics import Metrics
 from colonnade.replica.model import ServedModel
-from colonnade.replica.order import Bounds
+from colonnade.replica.order import Bounds, Version
 from colonnade.replica.past import take_in
 from colonnade.replica.progress import Progress
 from colonnade.replica.publisher import Publisher
@@ -35,7 +36,7 @@ from colonnade.replica.templates import Templates
 from colonnade.replica.timing import Timing
 from colonnade.replica.writer import StreamWriter, WholeWriter
 from colonnade.wire.errors import Conflict, Overloaded
-from colonnade.wire.messages import Deltas, Loaded, Phase, Snapshot
+from colonnade.wire.messages import Change, Deltas, Loaded, Phase, Snapshot
 from colonnade.wire.replay import Replay
 from colonnade.wire.settings import HttpSettings, ReplicaSettings
 
@@ -55,9 +56,12 @@ class Face:
         self.metrics = Metrics()
         self.streams = Streams(epoch)
         self.loaded_facts: Loaded | None = None
+        self.version = Version()
+        self.caretaker = Caretaker(self, settings.drain_timeout)
         self.created = int(time.time())
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._intake: Intake | None = None
+        self._intake: Intake | None = None  # None: no requests are taken now
+        self._ready: Intake | None = None
         self._progress = Progress(settings.stall_timeout, time.monotonic())
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher = Publisher(self._context, epoch)
@@ -112,16 +116,43 @@ class Face:
     # What the engine reports.
 
     def loaded(self, loaded: Loaded) -> None:
+        self._serve_with(loaded, "")
+        if self.phase.name == "starting":
+            self._turn(Phase("ready"))
+
+    def _serve_with(self, loaded: Loaded, version: str) -> None:
         self.loaded_facts = loaded
         self.metrics.describe(loaded.facts)
+        self.version = Version(loaded.fingerprint, version or loaded.fingerprint[:12])
         folder = self.model.folder
         longest = min(loaded.max_context, folder.max_context)
         bounds = Bounds(longest, folder.vocab_size, folder.eos_token_ids, self.model.defaults)
-        self._intake = Intake(
+        self._ready = Intake(
             self.model, bounds, loaded.fingerprint, self._grammars, self._templates, strict=self.settings.strict
         )
-        if self.phase.name == "starting":
+        self._intake = self._ready
+
+    # What the caretaker does.
+
+    async def change(self, make: Callable[[int], Change]) -> Loaded:
+        return await self._backend.change(make)
+
+    async def close(self, why: str, bound: float) -> None:
+        self._intake = None
+        self._turn(Phase("updating", why))
+        await self._until_quiet(bound, "the replica's weights are about to change")
+
+    def open(self, loaded: Loaded | None, version: str = "") -> None:
+        if loaded is not None:
+            same = loaded.fingerprint == self.version.fingerprint
+            self._serve_with(loaded, version or (self.version.label if same else ""))
+        self._intake = self._ready
+        if self.phase.name in ("updating", "asleep"):
             self._turn(Phase("ready"))
+
+    def rest(self, why: str) -> None:
+        if self.phase.name in ("updating", "asleep"):
+            self._turn(Phase("asleep", why))
 
     def stepped(self, deltas: Deltas) -> None:
         now = time.monotonic()
@@ -145,7 +176,7 @@ class Face:
 
     def drain(self, bound: float, why: str) -> None:
         """No new requests; leave when those in flight are done, or after `bound` seconds."""
-        if self.phase.name in ("starting", "ready"):
+        if self.phase.name not in ("draining", "failed"):
             self._turn(Phase("draining", why))
             self._end_when_quiet("", bound)
 
@@ -159,13 +190,17 @@ class Face:
         self._ending = asyncio.get_running_loop().create_task(self._end(reason, bound))
 
     async def _end(self, reason: str, bound: float) -> None:
+        await self._until_quiet(bound, "the replica is leaving")
+        if not self.gone.done():
+            self.gone.set_result(reason)
+
+    async def _until_quiet(self, bound: float, why: str) -> None:
+        """Until nothing is in flight; what still is after `bound` seconds is cut off."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(bound):
                 await self._quiet.wait()
         for generation in list(self._generations):
-            generation.cancel(Overloaded("the replica is leaving", code="draining", hint="send the request again"))
-        if not self.gone.done():
-            self.gone.set_result(reason)
+            generation.cancel(Overloaded(why, code="draining", hint="send the request again"))
 
     # What is in flight.
 
@@ -187,6 +222,8 @@ class Face:
     def open_for_work(self) -> Intake:
         """Raises Overloaded when no request can be taken now."""
         if self._intake is None or self.phase.name != "ready":
+            if self.phase.name == "asleep":
+                raise Overloaded("the replica is asleep", code="asleep", hint="POST /wake_up to it wakes it")
             code = "draining" if self.phase.name == "draining" else "not_ready"
             raise Overloaded(f"the replica is {self.phase.name}", code=code, hint="send the request again in a moment")
         if self._waiting >= self.settings.max_waiting:
@@ -201,6 +238,8 @@ class Face:
 
     def begin(self, taken: Taken, identity: Identity, endpoint: str, replay: Replay | None = None) -> Generation:
         """Submit an order; its answer goes to the generation's spool. Raises what `past.take_in` raises."""
+        if taken.fingerprint != self._fingerprint or self._intake is None:
+            raise Overloaded("the weights have changed meanwhile", code="not_ready", hint="send the request again")
         order = taken.order
         choices = [self._choice(taken, index) for index in range(order.choices)]
         past = take_in(replay, order, choices, self._fingerprint) if replay else None
@@ -218,6 +257,7 @@ class Face:
             engine=self._backend,
             watch=Timing(self.metrics, endpoint, self._left_queue, self._ended),
             past=past,
+            version=self.version,
         )
         self._generations.add(generation)
         if order.marks:
@@ -228,7 +268,7 @@ class Face:
 
     @property
     def _fingerprint(self) -> str:
-        return self.loaded_facts.fingerprint if self.loaded_facts else ""
+        return self.version.fingerprint
 
     def _choice(self, taken: Taken, index: int) -> Choice:
         order = taken.order
@@ -291,7 +331,8 @@ class Face:
             "owned_by": "colonnade",
             "max_model_len": longest,
             "vocab_size": folder.vocab_size,
-            "fingerprint": "" if loaded is None else loaded.fingerprint,
+            "fingerprint": self.version.fingerprint,
+            "weight_version": self.version.label,
             "license": self.model.license,
             "epoch": self.epoch,
         }

@@ -10,13 +10,13 @@ from typing import Protocol
 
 from colonnade.replica.choice import Choice
 from colonnade.replica.identity import Identity
-from colonnade.replica.order import Order
+from colonnade.replica.order import Order, Version
 from colonnade.replica.past import Past
 from colonnade.replica.shape import Usage
 from colonnade.replica.spool import Spool
 from colonnade.replica.writer import Writer
 from colonnade.wire.errors import ColonnadeError, Internal, Overloaded
-from colonnade.wire.messages import Delta, Submit
+from colonnade.wire.messages import Delta, Namespace, Submit
 
 Listener = Callable[[Delta | ColonnadeError], None]
 
@@ -55,8 +55,10 @@ class Generation:
         engine: Engine,
         watch: Watch,
         past: Past | None = None,
+        version: Version = Version(),  # noqa: B008
     ) -> None:
         self.order = order
+        self.version = version
         self.identity = identity
         self.spool = spool
         self.error: ColonnadeError | None = None
@@ -106,6 +108,11 @@ class Generation:
     def _key(self, index: int) -> str:
         return f"{self._serial}.{index}"
 
+    @property
+    def _priority(self) -> int:
+        """The header's goes first: who runs the replica sets it, and a client's body does not undo it."""
+        return self.order.priority if self.identity.priority is None else self.identity.priority
+
     def _submit(self, index: int) -> None:
         prompt, choice = divmod(index, self.order.n)
         self._submitted.add(index)
@@ -116,8 +123,9 @@ class Generation:
                 sampling=self.order.sampling[prompt],
                 choice=choice,
                 replay=self._past.replay(index) if self._past else [],
-                namespace=self.identity.tenant,
-                priority=self.order.priority,
+                namespace=Namespace(self.identity.tenant, self.order.salt),
+                priority=self._priority,
+                begun=self.started,
                 marks=sorted({mark.length for mark in self.order.marks}),
             ),
             lambda report: self._report(index, report),

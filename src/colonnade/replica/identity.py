@@ -25,6 +25,7 @@ class Identity:
     created: int
     seed: int
     tenant: str = ""
+    priority: int | None = None
     resume: float = 0.0
     last_event: EventId | None = None
     goes_on: bool = False
@@ -39,6 +40,7 @@ def identify(headers: Mapping[str, str], drawn: bytes, now: float, resume_limit:
         created=_number(headers, "Colonnade-Created", 2**33, int(now)),
         seed=_number(headers, "Colonnade-Seed", SEED_LIMIT, int.from_bytes(drawn[16:24]) % SEED_LIMIT),
         tenant=_text(headers, "Colonnade-Tenant", _TENANT),
+        priority=_number(headers, "Colonnade-Priority", 101, 0) if headers.get("colonnade-priority") else None,
         resume=min(float(_number(headers, "Colonnade-Resume", 601, 0)), resume_limit),
         last_event=EventId.parse(last) if last else None,
         goes_on=bool(last),

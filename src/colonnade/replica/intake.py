@@ -39,6 +39,7 @@ class Taken:
     order: Order
     shape: Shape
     warnings: list[str]
+    fingerprint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +76,14 @@ class Intake:
         request, warned = read(body, ChatRequest, strict=self._strict)
         order = await self._converse(request, identity, body)
         logprobs = order.sampling[0].logprobs
-        return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warned)
+        return Taken(order, ChatShape(self._label(identity), order.include_usage, logprobs), warned, self.fingerprint)
 
     async def message(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
         request, warned = read(body, MessagesRequest, strict=self._strict, refused=REFUSED)
         warned += self._thinks(request)
         order = await self._converse(as_chat(request), identity)
-        return Taken(order, MessageShape(self._label(identity)), warned)
+        return Taken(order, MessageShape(self._label(identity)), warned, self.fingerprint)
 
     async def count(self, body: bytes, identity: Identity) -> Counted:
         """Raises InvalidRequest."""
@@ -132,7 +133,8 @@ class Intake:
         """Raises InvalidRequest."""
         request, warned = read(body, CompletionRequest, strict=self._strict)
         order = await self._complete(request, identity, body)
-        return Taken(order, CompletionShape(self._label(identity), order.include_usage, request.logprobs), warned)
+        shape = CompletionShape(self._label(identity), order.include_usage, request.logprobs)
+        return Taken(order, shape, warned, self.fingerprint)
 
     async def generate(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
@@ -148,7 +150,9 @@ class Intake:
             logprobs=bool(request.return_logprob),
             spelled=bool(request.return_text_in_logprobs),
         )
-        return Taken(order, GenerateShape(self._label(identity), asked), [*warned, *warnings(unknown)])
+        return Taken(
+            order, GenerateShape(self._label(identity), asked), [*warned, *warnings(unknown)], self.fingerprint
+        )
 
     async def _complete(self, request: CompletionRequest, identity: Identity, body: bytes = b"") -> Order:
         self.model.check_name(request.model)
@@ -198,6 +202,7 @@ class Intake:
             stops=request.stops(),
             stream=bool(request.stream),
             include_usage=bool(options and options.include_usage),
+            salt=request.cache_salt or "",
             listening=listening,
             priority=request.priority or 0,
             marks=tuple(marks),

@@ -11,8 +11,8 @@ from colonnade.wire.messages import Load
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
+PHASES = ("starting", "ready", "updating", "asleep", "draining", "failed")
 COMPUTED = ("kernels", "quantisation", "weight_dtype", "kv_dtype")
-PHASES = ("starting", "ready", "draining", "failed")
 
 
 class Metrics:

@@ -44,7 +44,7 @@ class Native:
         }
 
     def _model(self) -> dict[str, Any]:
-        folder, loaded = self._face.model.folder, self._face.loaded_facts
+        folder = self._face.model.folder
         return {
             "model_path": str(folder.path),
             "tokenizer_path": str(folder.tokenizer_path.parent),
@@ -54,7 +54,7 @@ class Native:
             "has_audio_understanding": False,
             "model_type": folder.config.get("model_type"),
             "architectures": [folder.architecture],
-            "weight_version": "" if loaded is None else loaded.fingerprint,
+            "weight_version": self._face.version.label,
             "preferred_sampling_params": None,
         }
 

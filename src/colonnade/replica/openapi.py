@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from colonnade import __version__
+from colonnade.replica.caretaker import NewWeights
 from colonnade.replica.generate import GenerateRequest
 from colonnade.replica.messages import CountRequest, MessagesRequest
 from colonnade.replica.native import AbortRequest
@@ -21,6 +22,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "/v1/messages/count_tokens": CountRequest,
     "/generate": GenerateRequest,
     "/abort_request": AbortRequest,
+    "/update_weights_from_disk": NewWeights,
 }
 """What the body of each POST is read into; an endpoint that is not here reads none."""
 

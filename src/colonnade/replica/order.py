@@ -14,6 +14,14 @@ from colonnade.wire.messages import Grammar, Sampling
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """Which weights an answer is computed with: the numerics, exactly, and a label for people."""
+
+    fingerprint: str = ""
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Bounds:
     """What a model allows, and what it takes where a request is silent (generation_config.json)."""
 
@@ -33,6 +41,7 @@ class Order:
     stops: tuple[str, ...]
     stream: bool
     include_usage: bool
+    salt: str = ""  # prefixes are shared with requests of the same salt alone
     listening: Listening | None = None  # what is looked for in the text; None: text is text
     priority: int = 0
     name: str = ""  # the client's own for it, where it has one

@@ -119,6 +119,7 @@ class CommonRequest(msgspec.Struct, kw_only=True):
     regex: str | None = None
     ebnf: str | None = None
     json_schema: str | dict[str, Any] | None = None
+    cache_salt: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
     user: str | None = None
     priority: Annotated[int, Meta(ge=-100, le=100)] | None = None
 

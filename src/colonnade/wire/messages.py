@@ -2,8 +2,8 @@
 
 MessagePack over ZeroMQ. Face to engine: `Command`. Engine to face: `Report`. Replica to gateways: `Published`.
 
-    face  -- Submit, Abort, Drop ----------------------> engine
-    face  <- Loaded, Failed, Deltas, Refused ----------- engine
+    face  -- Submit, Abort, Drop, Change --------------> engine
+    face  <- Loaded, Failed, Deltas, Refused, Changed -- engine
     gateways <- Envelope(epoch, seq, Published) -------- face      (PUB; gaps are mended by GET /snapshot)
 """
 
@@ -45,6 +45,21 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     """Tokens that it does not allow are taken out before anything else; it has been checked to compile."""
 
 
+class Namespace(msgspec.Struct, frozen=True, array_like=True):
+    """Whose prefixes these are: they are shared only where all of it is equal.
+
+    `adapter` is kept for adapters of weights; there are none yet.
+    """
+
+    tenant: str = ""
+    salt: str = ""
+    adapter: str = ""
+
+    def key(self, weights: str) -> str:
+        """With the weights that compute the prefix. Exact: parts are netstrings, so none can be taken for another."""
+        return "".join(f"{len(part)}:{part}," for part in (self.tenant, self.salt, self.adapter, weights))
+
+
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """One choice of one request. `key` is unique among what the engine works on.
 
@@ -57,9 +72,10 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     sampling: Sampling
     choice: int = 0
     replay: list[int] = []
-    namespace: str = ""
-    """Part of the cache key: tenant, salt, adapter. Prefixes are shared only within one."""
+    namespace: Namespace = Namespace()
     priority: int = 0
+    begun: bool = False
+    """Another choice of an answer that its reader has begun to get: not refused because many wait."""
     marks: list[int] = []
     """Lengths of prefixes of the prompt, ascending, that are to be told of by themselves (`Stored`, `Removed`)."""
 
@@ -74,7 +90,29 @@ class Drop(msgspec.Struct, frozen=True, tag="drop"):
     """Empty the prefix cache of all that no request holds."""
 
 
-Command = Submit | Abort | Drop
+class Update(msgspec.Struct, frozen=True, tag="update"):
+    """Compute with the weights in `folder` from now on. Answered by `Changed` or `Declined`, as the next two are;
+    declined while there is work, and then nothing has changed."""
+
+    serial: int
+    folder: str
+
+
+class Sleep(msgspec.Struct, frozen=True, tag="sleep"):
+    """Give memory back: at level 1 that of keys and values, at level 2 that of the weights, too."""
+
+    serial: int
+    level: int
+
+
+class Wake(msgspec.Struct, frozen=True, tag="wake"):
+    """Be as before `Sleep`, with an empty prefix cache. Of one that is awake, nothing."""
+
+    serial: int
+
+
+Change = Update | Sleep | Wake
+Command = Submit | Abort | Drop | Change
 
 
 class Logprob(msgspec.Struct, frozen=True, array_like=True):
@@ -113,7 +151,7 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Stored(msgspec.Struct, frozen=True, tag="stored"):
-    """The cache holds this prefix now: `digest` of all its tokens and its namespace, `length` in tokens."""
+    """The cache holds this prefix now: `digest` of all its tokens and its namespace's key, `length` in tokens."""
 
     digest: bytes
     length: int
@@ -134,6 +172,21 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """For /v1/models and ps: kernels, device, dtype, threads, pages, seconds by phase."""
     pages_total: int
     max_context: int
+
+
+class Changed(msgspec.Struct, frozen=True, tag="changed"):
+    """The change was made; `loaded` is how things stand now."""
+
+    serial: int
+    loaded: Loaded
+
+
+class Declined(msgspec.Struct, frozen=True, tag="declined"):
+    """The change was not made, and everything is as it was."""
+
+    serial: int
+    message: str
+    hint: str = ""
 
 
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
@@ -161,7 +214,7 @@ class Deltas(msgspec.Struct, frozen=True, tag="deltas"):
     cache: list[CacheChange] = []
 
 
-Report = Loaded | Failed | Refused | Deltas
+Report = Loaded | Failed | Refused | Deltas | Changed | Declined
 
 
 class LoadChanged(msgspec.Struct, frozen=True, tag="load"):
@@ -191,7 +244,7 @@ class MarksChanged(msgspec.Struct, frozen=True, tag="marks"):
 
 
 class Phase(msgspec.Struct, frozen=True, tag="phase"):
-    """`starting`, `ready`, `draining`, `failed`."""
+    """`starting`, `ready`, `updating`, `asleep`, `draining`, `failed`."""
 
     name: str
     reason: str = ""

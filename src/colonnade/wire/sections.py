@@ -121,6 +121,9 @@ class EngineSettings:
     max_running: int = setting(32, units.COUNT, "Requests computed at the same time.", at_least=1)
     step_tokens: int = setting(512, units.COUNT, "Most tokens computed in one step, over all requests.", at_least=1)
     prefill_chunk: int = setting(256, units.COUNT, "Most prompt tokens of one request in one step.", at_least=1)
+    round_activations: bool = setting(
+        False, units.SWITCH, "With weights in 8-bit floats, round activations to such, too, by 128, as a GPU would."
+    )
     prefix_cache: bool = setting(
         True, units.SWITCH, "Keep the keys and values of prompts for requests that share them."
     )

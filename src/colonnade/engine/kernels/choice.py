@@ -18,8 +18,10 @@ def native_built() -> bool:
     return find_spec(_NATIVE) is not None
 
 
-def choose_kernels(kind: str, device: str, threads: int | None, quantize: str = "none") -> Kernels:
-    """`kind`: auto, native or torch; `device`: auto, cpu or cuda; `quantize`: none or int8.
+def choose_kernels(
+    kind: str, device: str, threads: int | None, rounds: bool = False, quantize: str = "none"
+) -> Kernels:
+    """`kind`: auto, native or torch; `device`: auto, cpu or cuda; `rounds`: see `Kernels`; `quantize`: none or int8.
 
     Raises BadSetting for what this machine has not.
     """
@@ -27,20 +29,26 @@ def choose_kernels(kind: str, device: str, threads: int | None, quantize: str = 
         raise BadSetting(
             f"weights in {quantize} are computed on the CPU only", hint="set quantize to none, or device to cpu"
         )
+    if quantize != "none" and rounds:
+        raise BadSetting(
+            f"round_activations is for weights in 8-bit floats; under quantize {quantize} they are 16-bit integers",
+            hint="leave round_activations off, or set quantize to none",
+        )
     if kind == "native" and device == "cuda":
         raise BadSetting("the native kernels run on the CPU only", hint="set kernels to auto, or device to cpu")
     if kind == "native" and not native_built():
         raise BadSetting("the native kernels are not built", hint="install g++ and install colonnade again")
     if kind == "torch" or device == "cuda":
-        return _torch(device, threads, quantize)
+        return _torch(device, threads, rounds, quantize)
     if native_built():
-        return import_module("colonnade.engine.kernels.native").NativeKernels(threads, quantize=quantize)
+        native = import_module("colonnade.engine.kernels.native")
+        return native.NativeKernels(threads, rounds=rounds, quantize=quantize)
     _log.warning("native kernels are not built (no C++ compiler at install): using the slower torch reference kernels")
-    return _torch(device, threads, quantize)
+    return _torch(device, threads, rounds, quantize)
 
 
-def _torch(device: str, threads: int | None, quantize: str) -> Kernels:
+def _torch(device: str, threads: int | None, rounds: bool, quantize: str) -> Kernels:
     if device == "cuda" and not import_module("torch").cuda.is_available():
         raise BadSetting("device is cuda, and torch finds no CUDA device here", hint="set device to cpu or auto")
     place = "cuda" if device == "cuda" else "cpu"
-    return import_module("colonnade.engine.kernels.reference").TorchKernels(place, threads, quantize)
+    return import_module("colonnade.engine.kernels.reference").TorchKernels(place, threads, rounds, quantize)

@@ -19,7 +19,10 @@ from colonnade.engine.shortfloats import ShortFloats
 
 
 class NativeKernels:
-    """C++ for the CPU: AVX2 where the processor has it, else portable. `instructions` asks for one of the two."""
+    """C++ for the CPU: AVX2 where the processor has it, else portable. `instructions` asks for one of the two.
+
+    `rounds`: activations are rounded before matrices in 8-bit floats (`kernels.ops.Kernels.rounds`).
+    """
 
     version = 2
     batch_invariant = True
@@ -27,7 +30,10 @@ class NativeKernels:
     choose = staticmethod(_native.choose)
     free = staticmethod(free_memory)
 
-    def __init__(self, threads: int | None = None, instructions: str = "", quantize: str = "none") -> None:
+    def __init__(
+        self, threads: int | None = None, instructions: str = "", rounds: bool = False, quantize: str = "none"
+    ) -> None:
+        self.rounds = rounds
         self.quantize = quantize
         self.repacked = Repacked()
         self._instructions = instructions or ("avx2" if _native.has_avx2() else "portable")
@@ -42,7 +48,8 @@ class NativeKernels:
         storage = "int8" if self.quantize == "int8" and not exact else _stored(parts_NK)
         kept = self.repacked.take(rows, columns) if storage == "int8" else None
         if kept is None:
-            matrix = _native.Matrix(rows, columns, biases_N is not None, storage, BLOCK)
+            rounds = self.rounds and storage == "float8"
+            matrix = _native.Matrix(rows, columns, biases_N is not None, storage, BLOCK, rounds)
             _fill(matrix, storage, parts_NK)
         else:
             matrix = _native.Matrix.kept(rows, columns, biases_N is not None, *kept)
@@ -133,6 +140,9 @@ class NativeProgram:
         self._program.run(batch.tokens, batch.slots, batch.positions, batch.pages, batch.sampled, logits_SV)
         return logits_SV
 
+    def forget(self) -> None:
+        self._program.forget()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Slab:
@@ -168,6 +178,7 @@ class _Tape:
         assert x.width == matrix.columns
         assert residual is None or (residual.width, residual.few) == (matrix.rows, x.few)
         added = -1 if residual is None else residual
+        x = self._note("rounded", _Slab(x.width, x.few), x=x, few=x.few) if matrix.rounds_input else x
         return self._note("linear", _Slab(matrix.rows, x.few), x=x, matrix=matrix, residual=added, few=x.few)
 
     def rope_store(self, qkv: _Slab, layer: int) -> _Slab:

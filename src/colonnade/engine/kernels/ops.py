@@ -175,6 +175,10 @@ class Program(Protocol):
         """Logits [S, V], contiguous; the memory is the caller's."""
         ...
 
+    def forget(self) -> None:
+        """Give back the memory of all keys and values; what is written from now on takes new memory."""
+        ...
+
 
 @runtime_checkable
 class Repacks(Protocol):
@@ -190,6 +194,9 @@ class Kernels(Protocol):
     version: int
     """Goes into the fingerprint: raised when the same input may give other bits."""
     threads: int
+    rounds: bool
+    """Before a matrix in 8-bit floats, activations are rounded to E4M3 with a scale for each 128 of a row, as units for
+    8-bit numbers take them. The matrices that are widened when they are loaded do not count."""
     quantize: str
     """What `matrix` makes of weights: none (it keeps them as they are stored, or wider), or int8."""
     batch_invariant: bool

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from colonnade.engine.blockwise import widened
+from colonnade.engine.blockwise import BLOCK, LARGEST, BlockFloats, widened
 from colonnade.engine.integers import IntegerRows, product
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
 from colonnade.engine.memory import free_memory
 from colonnade.engine.sampler import choose
 
-Matrix = tuple[Tensor | IntegerRows, Tensor | None]
+Matrix = tuple[Tensor | IntegerRows, Tensor | None, bool]
+"""Weight, bias, and whether activations are rounded before it."""
 
 
 class TorchKernels:
@@ -30,7 +31,10 @@ class TorchKernels:
     batch_invariant = False
     choose = staticmethod(choose)
 
-    def __init__(self, device: str = "cpu", threads: int | None = None, quantize: str = "none") -> None:
+    def __init__(
+        self, device: str = "cpu", threads: int | None = None, rounds: bool = False, quantize: str = "none"
+    ) -> None:
+        self.rounds = rounds
         self.quantize = quantize
         self.device = torch.device(device)
         if threads is not None:
@@ -45,8 +49,9 @@ class TorchKernels:
     ) -> Matrix:
         bias = None if biases_N is None else torch.cat([self.vector(bias) for bias in biases_N])
         if self.quantize == "int8" and not exact:
-            return IntegerRows.of_weight(np.concatenate([widened(part) for part in parts_NK])), bias
-        return torch.cat([self.vector(part) for part in parts_NK]), bias
+            return IntegerRows.of_weight(np.concatenate([widened(part) for part in parts_NK])), bias, False
+        rounds = self.rounds and all(isinstance(part, BlockFloats) for part in parts_NK)
+        return torch.cat([self.vector(part) for part in parts_NK]), bias, rounds
 
     def vector(self, values: Weight) -> Tensor:
         return torch.tensor(widened(values), dtype=torch.float32, device=self.device)
@@ -62,18 +67,32 @@ class TorchProgram:
         self._forward = forward
         self._geometry = geometry
         self._device = device
-        shape = (geometry.layers, geometry.kv_heads, geometry.pages, geometry.head_dim)
-        dtype = torch.float16 if geometry.kv_dtype == "float16" else torch.float32
-        self._keys_LKPC = torch.zeros(shape, device=device, dtype=dtype)
-        self._values_LKPC = torch.zeros((0,) if geometry.value_dim else shape, device=device, dtype=dtype)
+        self._cache: tuple[Tensor, Tensor] | None = None
         self._cosines = torch.tensor(geometry.cosines, device=device)
         self._sines = torch.tensor(geometry.sines, device=device)
 
     @torch.inference_mode()
     def run(self, batch: Batch) -> Floats:
+        return self.step(batch).float().cpu().numpy()
+
+    def step(self, batch: Batch) -> Tensor:
+        """Logits [S, V], on the device."""
         step = _Step(batch, self._geometry, self._device)
-        step.bind(self._keys_LKPC, self._values_LKPC, self._cosines, self._sines)
-        return self._forward(step).float().cpu().numpy()
+        step.bind(*self._made_cache(), self._cosines, self._sines)
+        return self._forward(step)
+
+    def forget(self) -> None:
+        self._cache = None
+
+    def _made_cache(self) -> tuple[Tensor, Tensor]:
+        """Keys and values, [L, K, P, C] each."""
+        if self._cache is None:
+            it = self._geometry
+            shape = (it.layers, it.kv_heads, it.pages, it.head_dim)
+            dtype = torch.float16 if it.kv_dtype == "float16" else torch.float32
+            keys = torch.zeros(shape, device=self._device, dtype=dtype)
+            self._cache = keys, torch.zeros((0,) if it.value_dim else shape, device=self._device, dtype=dtype)
+        return self._cache
 
 
 class _Step:
@@ -106,12 +125,12 @@ class _Step:
         return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon) * weight_D
 
     def linear(self, x: Tensor, matrix: Matrix, residual: Tensor | None = None) -> Tensor:
-        weight, bias = matrix
+        weight, bias, rounds = matrix
         if isinstance(weight, IntegerRows):
             y = torch.from_numpy(product(IntegerRows.of_input(x.cpu().numpy()), weight))
             y = y if bias is None else y + bias
         else:
-            y = functional.linear(x, weight, bias)
+            y = functional.linear(rounded(x) if rounds else x, weight, bias)
         return y if residual is None else residual + y
 
     def rope_store(self, qkv: Tensor, layer: int) -> Tensor:
@@ -209,6 +228,14 @@ class _Step:
         cosines, sines = self._cosines_TC.chunk(2, -1)[0], self._sines_TC.chunk(2, -1)[0]
         left, right = x[..., 0::2], x[..., 1::2]
         return torch.stack((left * cosines - right * sines, right * cosines + left * sines), -1).flatten(-2)
+
+
+def rounded(x: Tensor) -> Tensor:
+    """To E4M3 and back, with a scale of (largest magnitude / 448) for each 128 of a row."""
+    groups = functional.pad(x, (0, -x.shape[-1] % BLOCK)).unflatten(-1, (-1, BLOCK))
+    scales = groups.abs().amax(-1, keepdim=True) / LARGEST
+    codes = (groups / scales.where(scales > 0, 1.0)).to(torch.float8_e4m3fn)
+    return (codes.to(x.dtype) * scales).flatten(-2)[..., : x.shape[-1]]
 
 
 def _tensor(matrix: Matrix) -> Tensor:
