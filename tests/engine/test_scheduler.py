@@ -96,7 +96,7 @@ def test_decodes_go_first_and_prompts_fill_the_step() -> None:
     bench.submit("b", list(range(2, 22)))
     bench.submit("c", list(range(30, 40)))
     assert lengths(bench.plan()) == [1, 6, 3]
-    assert bench.scheduler.load() == Load(3, 0, 3 + 20 + 10, 1 + 4 + 20 + 10, 0, 256, 2)
+    assert bench.scheduler.load() == Load(3, 0, 3 + 20 + 10, 1 + 4 + 20 + 10, 0, 256, 2, prefill=21)
 
 
 def test_without_budget_decodes_wait_their_turn() -> None:

@@ -118,7 +118,7 @@ async def _a_killed_face_is_back(fleet: Fleet, routes: Routes) -> None:
 
 async def _a_killed_engine_is_back(fleet: Fleet) -> None:
     before = await fleet.replica()
-    (engine,) = [pid for pid in members(before["pid"]) if pid != before["pid"]]
+    (engine,) = [pid for pid in members(before["pid"]) if b"--commands" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     _, after = await fleet.back_after(engine, before["epoch"])
     assert "engine killed by signal 9 (SIGKILL)" in after["reason"]
     assert after["reason"].startswith("exit 1")

@@ -83,7 +83,9 @@ class Client:
     async def load(self) -> dict[str, int]:
         """The load of /snapshot, by name."""
         counts = ("running", "waiting", "tokens", "pages_used", "pages_cached", "pages_total", "steps")
-        return dict(zip((*counts, "drafted", "accepted"), (await self.get("/snapshot"))[1]["load"], strict=True))
+        return dict(
+            zip((*counts, "drafted", "accepted", "prefill"), (await self.get("/snapshot"))[1]["load"], strict=True)
+        )
 
     async def idle(self) -> None:
         """Until the engine works on nothing."""

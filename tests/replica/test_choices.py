@@ -43,7 +43,7 @@ def test_the_first_of_each_prompt_goes_first_and_others_follow_an_answer_that_ha
     choices = [Choice(lambda tokens: "a" * len(tokens), (), (), None) for _ in range(4)]
     shape = CompletionShape(Label("r", 1, "m", "fp", lambda token: b"a"), False, None)
     identity = Identity("r", 1, 1, "tenant", priority=3)
-    writer, spool = StreamWriter(shape, "e", 4, False), Spool(None, keep=False)
+    writer, spool = StreamWriter(shape, "e", 4), Spool(None, keep=False)
     Generation("1", ORDER, identity, choices, writer, spool, engine, Watch()).start()
     engine.listeners[0](Delta("1.0", 0, [7]))
     told = [(each.key, each.prompt, each.choice, each.begun) for each in engine.submits]

@@ -96,20 +96,22 @@ def _columns(line: str) -> list[str]:
 
 
 def _azure(text: str) -> Iterator[Request]:
+    base = None
     for line, row in rows(text):
         try:
-            at = _seconds(row["TIMESTAMP"])
-            yield Request(at, int(row["ContextTokens"]), int(row["GeneratedTokens"]))
+            whole, fraction = _seconds(row["TIMESTAMP"])
+            base = whole if base is None else base  # seconds since 1970 leave no room for seven decimals
+            yield Request(whole - base + fraction, int(row["ContextTokens"]), int(row["GeneratedTokens"]))
         except (ValueError, KeyError, TypeError) as cause:
             raise broken(line, cause) from cause
 
 
-def _seconds(stamp: str) -> float:
-    """Of a time like `2023-11-16 18:15:46.6805900`, in seconds since 1970; its seventh decimal is kept."""
+def _seconds(stamp: str) -> tuple[float, float]:
+    """Of a time like `2023-11-16 18:15:46.6805900`: whole seconds since 1970, and the rest."""
     whole, _, fraction = stamp.strip().removesuffix("Z").partition(".")
     fraction = fraction.split("+", 1)[0]
     moment = datetime.fromisoformat(whole + "+00:00")
-    return moment.timestamp() + (float("0." + fraction) if fraction else 0.0)
+    return moment.timestamp(), float("0." + fraction) if fraction else 0.0
 
 
 def _mooncake(text: str) -> Iterator[Request]:

@@ -30,7 +30,10 @@ COMMANDS = {
     "fleet": ("colonnade.cli.commands.fleet:fleet", "Try a fleet on a virtual clock."),
     "keys": ("colonnade.cli.commands.keys:keys", "Create, list and revoke API keys."),
     "config": ("colonnade.cli.commands.config:config", "Show settings, and where each value comes from."),
-    "doctor": ("colonnade.cli.commands.doctor:doctor", "Check this machine, and say how to mend what is wrong."),
+    "doctor": (
+        "colonnade.cli.commands.doctor:doctor",
+        "Check this machine, or whether a model can be served on it, and say how to mend what is wrong.",
+    ),
     "completion": (
         "colonnade.cli.commands.completion:completion",
         "Print the script that completes commands in a shell.",

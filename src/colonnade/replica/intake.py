@@ -67,7 +67,7 @@ class Intake:
         self.bounds = bounds
         self._grammars = grammars
         self._templates = templates
-        self._marking = Marking(model)
+        self._marking = Marking(model, fingerprint)
         self.fingerprint = fingerprint
         self._strict = strict
 
@@ -111,6 +111,7 @@ class Intake:
     async def _converse(self, request: ChatRequest, identity: Identity, body: bytes = b"") -> Order:
         """`body`: where its messages are those of the request, for what the gateway knows of them."""
         self.model.check_name(request.model)
+        body = b"" if request.cache_salt else body  # the gateway does not know of salts
         grammar = await self._grammar(chat_form(request))
         text, encoded = await self._prompt(request, identity, self._marking.counts(body, identity) if body else ())
         marks = self._marking.chat(body, identity, request, text, encoded) if body else ()
@@ -160,7 +161,7 @@ class Intake:
         given = read_prompts(request.prompt, self.bounds)
         encoded = [await self._encode(each, special=True) if isinstance(each, str) else Encoded(each) for each in given]
         marks: Sequence[Mark] = ()
-        if body and isinstance(request.prompt, str):
+        if body and not request.cache_salt and isinstance(request.prompt, str):
             marks = self._marking.text(body, identity, request.prompt, encoded[0])
         prompts, limit = [each.tokens for each in encoded], (request.max_tokens, _ANSWER)
         return self._order(request, prompts, identity, limit, "prompt", request.logprobs, grammar, marks=marks)

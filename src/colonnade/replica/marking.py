@@ -12,6 +12,7 @@ from colonnade.replica.model import ServedModel
 from colonnade.replica.requests import ChatRequest
 from colonnade.replica.templates import Text
 from colonnade.wire import prefix
+from colonnade.wire.messages import Namespace
 from colonnade.wire.prefix import Link
 
 
@@ -23,10 +24,11 @@ class Encoded(NamedTuple):
 
 
 class Marking:
-    """Of one model. `body` is what the client sent, byte for byte, as the gateway hashed it."""
+    """Of one model with these weights. `body` is what the client sent, byte for byte, as the gateway hashed it."""
 
-    def __init__(self, model: ServedModel) -> None:
+    def __init__(self, model: ServedModel, weights: str) -> None:
         self._model = model
+        self._weights = weights
         self._landmarks = Landmarks()
 
     def counts(self, body: bytes, identity: Identity) -> list[int]:
@@ -46,4 +48,4 @@ class Marking:
         self, identity: Identity, links: Sequence[Link], encoded: Encoded, reach: Callable[[Link], int]
     ) -> list[Mark]:
         prompt = Prompt(encoded.tokens, encoded.spans, self._model.vocabulary.begins, reach)
-        return self._landmarks.find(identity.tenant, links, prompt)
+        return self._landmarks.find(Namespace(identity.tenant).key(self._weights), links, prompt)

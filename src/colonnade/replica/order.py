@@ -41,11 +41,11 @@ class Order:
     stops: tuple[str, ...]
     stream: bool
     include_usage: bool
-    salt: str = ""  # prefixes are shared with requests of the same salt alone
     listening: Listening | None = None  # what is looked for in the text; None: text is text
     priority: int = 0
     name: str = ""  # the client's own for it, where it has one
     marks: tuple[Mark, ...] = ()  # of a single prompt
+    salt: str = ""  # prefixes are shared with requests of the same salt alone
 
     @property
     def choices(self) -> int:

@@ -31,7 +31,7 @@ class NativeKernels:
     free = staticmethod(free_memory)
 
     def __init__(
-        self, threads: int | None = None, instructions: str = "", rounds: bool = False, quantize: str = "none"
+        self, threads: int | None = None, instructions: str = "", quantize: str = "none", rounds: bool = False
     ) -> None:
         self.rounds = rounds
         self.quantize = quantize
