@@ -20,6 +20,10 @@ from colonnade.engine.schema import locate, lower
 from colonnade.wire.messages import Grammar
 
 
+_LAYOUT = {"whitespace_pattern": r"[ \n\r\t]{0,40}"}
+"""Between two parts of a JSON text: enough to indent, and an end to a model that would write blanks for ever."""
+
+
 class LlguidanceCompiler:
     """`tokenizer` is the text of tokenizer.json. Raises ValueError for one that cannot be read."""
 
@@ -42,7 +46,7 @@ class LlguidanceCompiler:
             case "regex":
                 return LLMatcher.grammar_from_regex(grammar.text)
             case "json_schema":
-                return LLMatcher.grammar_from_json_schema(json.dumps(lower(_json(grammar.text))))
+                return LLMatcher.grammar_from_json_schema(json.dumps(lower(_json(grammar.text))), defaults=_LAYOUT)
             case "calls":
                 return LLMatcher.grammar_from_lark(to_lark(_json(grammar.text), self._is_token))
             case "ebnf":
