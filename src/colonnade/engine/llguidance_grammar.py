@@ -19,7 +19,6 @@ from colonnade.engine.grammar import Exhausted, Unenforceable, Words
 from colonnade.engine.schema import locate, lower
 from colonnade.wire.messages import Grammar
 
-
 _LAYOUT = {"whitespace_pattern": r"[ \n\r\t]{0,40}"}
 """Between two parts of a JSON text: enough to indent, and an end to a model that would write blanks for ever."""
 
