@@ -45,7 +45,8 @@ class LlguidanceCompiler:
             case "regex":
                 return LLMatcher.grammar_from_regex(grammar.text)
             case "json_schema":
-                return LLMatcher.grammar_from_json_schema(json.dumps(lower(_json(grammar.text))), defaults=_LAYOUT)
+                schema = json.dumps(lower(_json(grammar.text)))
+                return LLMatcher.grammar_from_json_schema(schema, defaults=_LAYOUT)  # pyright: ignore[reportArgumentType]
             case "calls":
                 return LLMatcher.grammar_from_lark(to_lark(_json(grammar.text), self._is_token))
             case "ebnf":
