@@ -353,12 +353,15 @@ async def test_leaving_lets_streams_end(house: House) -> None:
 
 
 async def test_leaving_has_its_time(house: House) -> None:
-    gateway = await house.gateway(await house.worker(first_block_then_wait), await house.worker(say_nothing))
+    async def by_kind(connection: Connection, got: Got) -> None:
+        await (first_block_then_wait if got.json().get("stream") else say_nothing)(connection, got)
+
+    gateway = await house.gateway(await house.worker(by_kind))
     stream, silent = await house.client(gateway), await house.client(gateway)
     stream.post(stream=True)
     await stream.head()
     silent.post()
-    await until(lambda: house.workers[1].requests)
+    await until(lambda: len(house.workers[0].requests) == 2)
     await gateway.stop()
     house.gateways.clear()
     assert (await silent.reply()).code == "draining"
