@@ -37,6 +37,8 @@ _SECONDS = {
 }
 _NUMBER = r"\d{1,30}(?:_\d{1,30})*(?:\.\d{1,400})?"
 _QUANTITY = re.compile(rf"({_NUMBER})\s?([A-Za-z]*)", re.ASCII)
+_ENDLESS = 10**12
+"""Seconds: 30,000 years. What is longer is a slip, and has more digits than can be read back."""
 _DURATION = re.compile(rf"(?:{_NUMBER}(?:d|h|ms|us|m|s))+", re.ASCII)
 _PART = re.compile(rf"({_NUMBER})(d|h|ms|us|m|s)", re.ASCII)
 _SWITCH = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
@@ -114,7 +116,10 @@ def parse_duration(text: str) -> float:
     if _DURATION.fullmatch(bare) is None:
         raise bad("duration", text, DURATION_ACCEPTS)
     parts = _PART.findall(bare)
-    return float(sum(Decimal(number.replace("_", "")) * _SECONDS[unit] for number, unit in parts))
+    seconds = sum(Decimal(number.replace("_", "")) * _SECONDS[unit] for number, unit in parts)
+    if seconds >= _ENDLESS:
+        raise bad("duration", text, DURATION_ACCEPTS)
+    return float(seconds)
 
 
 def format_duration(seconds: float) -> str:
