@@ -11,11 +11,11 @@ from colonnade_tiny.draw import Draw
 from colonnade_tiny.words import listed
 
 SHARES = {
-    "booking": 0.43,
-    "booking_tools": 0.12,
-    "notes": 0.18,
-    "arithmetic": 0.12,
-    "refusals": 0.11,
+    "booking": 0.48,
+    "booking_tools": 0.16,
+    "notes": 0.14,
+    "arithmetic": 0.09,
+    "refusals": 0.09,
     "small_talk": 0.04,
 }
 

@@ -78,7 +78,7 @@ class Draw:
 
     def made_up(self, low: int, high: int) -> str:
         """A word that reads like a name and was most likely never written before: of syllables, or of two names."""
-        if self.chance(0.4):
+        if self.chance(0.25):
             return self._spliced()
         stem = "".join(self.pick(words.SYLLABLES) for _ in range(self.number(low, high)))
         return (stem + self.pick(words.SYLLABLE_ENDS)).capitalize()
