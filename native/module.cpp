@@ -128,6 +128,38 @@ int64_t choose_token(Array<const float, 1> logits, double temperature, int64_t t
     return choose(logits.data(), static_cast<int64_t>(logits.shape(0)), {temperature, top_k, top_p, min_p}, number);
 }
 
+template <class Type>
+bool as_long(const Array<const Type, 1>& array, size_t length) {
+    return array.shape(0) == length;
+}
+
+// Draws for row `rows[i]` of the logits by the columns of slot `slots[i]`; a grammar's words count where `masked[i]`.
+void draw_rows(Array<const float, 2> logits, Array<const int64_t, 1> rows, Array<const int64_t, 1> slots,
+               Array<const int64_t, 1> positions, Array<const uint8_t, 1> masked, Array<const uint32_t, 2> words,
+               Array<const double, 1> temperatures, Array<const int64_t, 1> top_ks, Array<const double, 1> top_ps,
+               Array<const double, 1> min_ps, Array<const uint64_t, 1> seeds, Array<const uint64_t, 1> choices,
+               Array<int64_t, 1> out) {
+    const size_t count = out.shape(0), all = temperatures.shape(0);
+    const int64_t size = static_cast<int64_t>(logits.shape(1));
+    require(as_long(rows, count) && as_long(slots, count) && as_long(positions, count) && as_long(masked, count),
+            "one row, slot, position and mask for each draw");
+    require(as_long(top_ks, all) && as_long(top_ps, all) && as_long(min_ps, all) && as_long(seeds, all) &&
+                as_long(choices, all) && words.shape(0) == all && static_cast<int64_t>(words.shape(1)) * 32 >= size,
+            "columns are as long as there are slots, and have a bit for each token");
+    for (size_t i = 0; i < count; i++)
+        require(rows(i) >= 0 && rows(i) < static_cast<int64_t>(logits.shape(0)) && slots(i) >= 0 &&
+                    slots(i) < static_cast<int64_t>(all),
+                "rows and slots are there");
+    nb::gil_scoped_release released;
+    for (size_t i = 0; i < count; i++) {
+        const size_t slot = static_cast<size_t>(slots(i));
+        const uint32_t* allowed = masked(i) ? words.data() + slot * words.shape(1) : nullptr;
+        const Filters filters = {temperatures(slot), top_ks(slot), top_ps(slot), min_ps(slot)};
+        const Place place = {seeds(slot), choices(slot), static_cast<uint64_t>(positions(i))};
+        out(i) = draw(logits.data() + rows(i) * size, size, allowed, filters, place);
+    }
+}
+
 void record_route(Program& program, int logits, VectorPtr bias, int64_t experts, int64_t chosen, int64_t groups,
                   int64_t groups_chosen, bool sigmoid, bool paired, bool normalised, float scale, int out, bool few) {
     require(groups > 0 && experts % groups == 0 && bias->size == experts, "groups divide the experts; one bias for each");
@@ -164,6 +196,9 @@ NB_MODULE(_native, m) {
 
     m.def("choose", &choose_token, "logits"_a, "temperature"_a, "top_k"_a, "top_p"_a, "min_p"_a, "number"_a,
           "The token at `number` in [0, 1) of the filtered distribution.");
+    m.def("draw_rows", &draw_rows, "logits"_a, "rows"_a, "slots"_a, "positions"_a, "masked"_a, "words"_a, "temperatures"_a,
+          "top_ks"_a, "top_ps"_a, "min_ps"_a, "seeds"_a, "choices"_a, "out"_a,
+          "A token for each row; -1 where its logits are not finite, -2 where nothing is allowed.");
 
     nb::class_<Matrix>(m, "Matrix")
         .def(nb::new_(&make_matrix), "rows"_a, "columns"_a, "bias"_a, "storage"_a = "float32", "block"_a = 1,

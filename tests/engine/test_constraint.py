@@ -13,6 +13,7 @@ from colonnade.engine.folder import SHIPPED, ModelFolder
 from colonnade.engine.grammar import Compiler, Exhausted, Matcher, Unenforceable, Words
 from colonnade.engine.limits import Limits
 from colonnade.engine.scheduler import Scheduler
+from colonnade.engine.step import Drawn
 from colonnade.engine.worker import LoadedWorker, load_worker
 from colonnade.wire.messages import Delta, Grammar, Sampling, Submit
 from colonnade.wire.settings import EngineSettings
@@ -133,7 +134,7 @@ def test_masks_follow_the_draws_of_each_slot(constraints: Constraints, rows: Row
     constraints.enter(2, None, ())
     assert [next_tokens(constraints, slot) for slot in (0, 1)] == [[1], [3]]
     assert constraints.mask(2) is None
-    constraints.advance([(0, 1), (2, 7)])
+    constraints.advance([Drawn(0, 1), Drawn(2, 7)])
     assert [next_tokens(constraints, slot) for slot in (0, 1)] == [[2], [3]]
     assert rows.compiled == ["good"]
 
@@ -152,7 +153,7 @@ def test_failures_are_told_where_the_slot_is_drawn(
 ) -> None:
     constraints.enter(0, Grammar("regex", grammar), tokens)
     constraints.enter(1, Grammar("regex", "good"), ())
-    constraints.advance([(0, 1), (1, 1)])
+    constraints.advance([Drawn(0, 1), Drawn(1, 1)])
     with pytest.raises(GrammarFailed, match=words):
         constraints.mask(0)
     assert next_tokens(constraints, 1) == [2]

@@ -4,8 +4,8 @@ All matchers live on one thread of their own, which takes its jobs in order. The
 the forward pass runs; whoever draws waits for them only if they are late.
 
     enter(slot, grammar, tokens)      a request begins, or begins again: its matcher follows the tokens drawn so far
-    mask(slot)                        what may be drawn next; None: everything
-    advance([(slot, token), …])       these were drawn; the next masks are begun
+    masked(slot), mask(slot)          what may be drawn next, as bits in `words_SW` or as numbers to add
+    advance(drawn)                    these were drawn; the next masks are begun
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 
 from colonnade.engine.grammar import Compiler, Matcher, allowed, word_count
 from colonnade.engine.sampler import Allowed
+from colonnade.engine.step import Drawn
 from colonnade.wire.messages import Grammar
 
 KEPT = 128
@@ -49,8 +50,8 @@ class Constraints:
         self._vocab_size = vocab_size
         self._compiler: Compiler | None = None
         self._compiled: dict[Grammar, Matcher] = {}  # the one used last is at the end
-        self._words_SW = np.zeros((slots, word_count(vocab_size)), dtype=np.uint32)
-        self._masks_SV = np.zeros((slots, vocab_size), dtype=np.float32)
+        self.words_SW = np.zeros((slots, word_count(vocab_size)), dtype=np.uint32)
+        """A slot's bits; to be read when `masked` has said that there are any, and before the next `advance`."""
         self._rows: dict[int, _Row] = {}
         self._thread = ThreadPoolExecutor(1, "grammar")
 
@@ -62,19 +63,31 @@ class Constraints:
         self._rows[slot] = row
         row.ready = self._thread.submit(self._begin, slot, row, tuple(tokens))
 
-    def mask(self, slot: int) -> Allowed | None:
-        """Raises GrammarFailed."""
+    def among(self, slots: Sequence[int]) -> list[tuple[int, int]]:
+        """(index, slot) of those that have a grammar."""
+        return [(index, slot) for index, slot in enumerate(slots) if slot in self._rows] if self._rows else []
+
+    def masked(self, slot: int) -> bool:
+        """Whether a grammar holds the slot; its words are ready then. Raises GrammarFailed."""
         row = self._rows.get(slot)
         if row is None:
-            return None
+            return False
         row.ready.result()
         if row.error:
             raise GrammarFailed(row.error)
-        return self._masks_SV[slot]
+        return True
 
-    def advance(self, drawn: Sequence[tuple[int, int]]) -> None:
-        """(slot, token) of each; those without a grammar are passed over."""
-        turns = [(slot, self._rows[slot], token) for slot, token in drawn if slot in self._rows]
+    def mask(self, slot: int) -> Allowed | None:
+        """What is added to each logit. Raises GrammarFailed."""
+        if not self.masked(slot):
+            return None
+        return np.where(allowed(self.words_SW[slot], self._vocab_size), _ALLOWED, _FORBIDDEN)
+
+    def advance(self, drawn: Sequence[Drawn]) -> None:
+        """Those without a grammar are passed over."""
+        if not self._rows:
+            return
+        turns = [(each.slot, self._rows[each.slot], each.token) for each in drawn if each.slot in self._rows]
         if not turns:
             return
         ready = self._thread.submit(self._turn, turns)
@@ -90,12 +103,10 @@ class Constraints:
             row.error = f"the grammar cannot be enforced: {error}"
             return
         self._follow(slot, row, tokens)
-        self._unpack([slot])
 
     def _turn(self, turns: list[tuple[int, _Row, int]]) -> None:
         for slot, row, token in turns:
             self._follow(slot, row, (token,))
-        self._unpack([slot for slot, _, _ in turns])
 
     def _follow(self, slot: int, row: _Row, tokens: tuple[int, ...]) -> None:
         """Whatever goes wrong ends this row's request, and no other."""
@@ -104,13 +115,9 @@ class Constraints:
         try:
             for token in tokens:
                 row.matcher.accept(token)
-            row.matcher.fill(self._words_SW[slot])
+            row.matcher.fill(self.words_SW[slot])
         except Exception as error:  # Exhausted, or what a library raises besides
             row.matcher, row.error = None, f"the grammar cannot be followed: {error}"
-
-    def _unpack(self, slots: list[int]) -> None:
-        bits_SV = allowed(self._words_SW[slots], self._vocab_size)
-        self._masks_SV[slots] = np.where(bits_SV, _ALLOWED, _FORBIDDEN)
 
     def _compile(self, grammar: Grammar) -> Matcher:
         if self._compiler is None:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colonnade.engine.acceptance import Guess, Weights, accept, invert
+from colonnade.engine.columns import adjusts
 from colonnade.engine.kernels.ops import Floats, Ints
 from colonnade.engine.noise import ACCEPT, uniform
 from colonnade.wire.messages import Logprob, Sampling
@@ -75,7 +76,7 @@ def _sound_row(logits_V: Floats, wanted: Wanted, choose: Choose) -> Outcome:
 def _row(logits_V: Floats, best: int, wanted: Wanted, choose: Choose) -> Outcome:
     sampling = wanted.sampling
     admitted_V = logits_V if wanted.allowed is None else logits_V + wanted.allowed
-    adjusted_V = adjust(admitted_V, wanted) if _adjusts(sampling) else admitted_V
+    adjusted_V = adjust(admitted_V, wanted) if adjusts(sampling) else admitted_V
     if adjusted_V is not logits_V:
         best = int(adjusted_V.argmax())
         if not np.isfinite(adjusted_V[best]):
@@ -92,15 +93,6 @@ def _draw(adjusted_V: Floats, wanted: Wanted, choose: Choose) -> int:
     if wanted.guess is None:
         return choose(adjusted_V, *filters, uniform(*noise))
     return accept(weights(adjusted_V, *filters), wanted.guess, uniform(*noise, ACCEPT), uniform(*noise))
-
-
-def _adjusts(sampling: Sampling) -> bool:
-    return bool(
-        sampling.logit_bias
-        or sampling.repetition_penalty != 1.0
-        or sampling.presence_penalty
-        or sampling.frequency_penalty
-    )
 
 
 def adjust(logits_V: Floats, wanted: Wanted) -> Floats:

@@ -237,10 +237,17 @@ class Scheduler:
         drawn = deque(result.drawn)
         for request, chunk in zip(rows, step.chunks, strict=True):
             request.in_flight -= 1
-            if chunk.sample:
+            if not chunk.sample:
+                continue
+            if chunk.drafts:
                 draws = _draws(drawn, chunk)
                 if request.state is State.RUNNING:
                     deltas += self._accept(request, chunk, draws)
+            else:
+                draw = drawn.popleft()
+                assert draw.slot == chunk.slot, "draws come in the order of the chunks"
+                if request.state is State.RUNNING:
+                    deltas.append(self._accept_one(request, chunk, draw))
         assert not drawn, "draws come in the order of the chunks"
         self._reap()
         return deltas
@@ -268,14 +275,19 @@ class Scheduler:
         self._reap()
         return deltas
 
+    def _accept_one(self, request: Request, chunk: Chunk, draw: Drawn) -> Delta:
+        if draw.error:
+            return self._end(request, draw.error)
+        request.tokens.append(draw.token)
+        return self._tell(request, chunk, [draw])
+
     def _accept(self, request: Request, chunk: Chunk, draws: list[Drawn]) -> Iterator[Delta]:
         """Each draw but the last is a draft that was right. An error ends the request after what came before it."""
         sound = [draw for draw in draws if not draw.error]
         taken = request.take([draw.token for draw in sound])
-        if chunk.drafts:
-            accepted = min(taken, len(draws) - 1)
-            request.settle_drafts(accepted)
-            self.speculation.learn(request, len(chunk.drafts), accepted)
+        accepted = min(taken, len(draws) - 1)
+        request.settle_drafts(accepted)
+        self.speculation.learn(request, len(chunk.drafts), accepted)
         if taken:
             yield self._tell(request, chunk, sound[:taken])
         if draws[-1].error and request.state is State.RUNNING:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from colonnade.engine.acceptance import Guess
 from colonnade.engine.step import Chunk, Drawn
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(msgspec.Struct, frozen=True):
     """A place where a token is drawn: after the last known token of a chunk, or after its first `drafts` drafts."""
 
     chunk: Chunk
     row: int
     """Of the logits."""
+    slot: int
+    position: int
+    """Of the token in its slot."""
     drafts: int = 0
-
-    @property
-    def position(self) -> int:
-        return self.chunk.known + self.drafts
 
     @property
     def guess(self) -> Guess | None:
@@ -35,4 +33,4 @@ class Spot:
         return self.drafts < len(drafts) and drafts[self.drafts] == drawn.token and not drawn.error
 
     def next(self) -> Spot:
-        return Spot(self.chunk, self.row + 1, self.drafts + 1)
+        return Spot(self.chunk, self.row + 1, self.slot, self.position + 1, self.drafts + 1)

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from colonnade.engine import sampler
+from colonnade.engine.columns import NOT_FINITE, Columns, DrawRows, Rows, by_rows
 from colonnade.engine.constraint import Constraints, GrammarFailed
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.grammar import Compiler
@@ -67,12 +69,11 @@ class LoadedWorker:
 
 @dataclass(slots=True)
 class _Slot:
-    """A running request: how to draw for it, and what is wrong with it, if anything."""
+    """A running request: how to draw for it."""
 
     sampling: Sampling
     choice: int
     prompt_length: int
-    error: str = ""
 
 
 class ModelWorker:
@@ -87,15 +88,21 @@ class ModelWorker:
         vocab_size: int,
         constraints: Constraints,
         by_chance: bool = False,
+        draw_rows: DrawRows | None = None,
     ) -> None:
         self._program: Program | None = program
         self._choose = choose
+        self._draw_rows = draw_rows or by_rows(choose)
+        self._columns = Columns(slots)
         self._by_chance = by_chance
         self._constraints = constraints
         self._vocab_size = vocab_size
         self._tokens = np.zeros((slots, context + 1), dtype=np.int32)
         self._pages = np.zeros((slots, context + 1), dtype=np.int32)
         self._slots: list[_Slot | None] = [None] * slots
+        self._prompts = np.zeros(slots, dtype=np.int64)
+        self._errors: dict[int, str] = {}
+        """By slot: what is wrong with its request."""
 
     def use(self, program: Program | None) -> None:
         """Compute with it from the next step on; None: there will be none until the next call."""
@@ -117,10 +124,17 @@ class ModelWorker:
         error = f"token id {strange[0]} is outside the vocabulary of {self._vocab_size}" if len(strange) else ""
         self._tokens[admit.slot, : len(tokens)] = 0 if error else tokens
         self._pages[admit.slot, : len(admit.pages)] = admit.pages
-        self._slots[admit.slot] = _Slot(admit.sampling, admit.choice, admit.prompt_length, error)
+        self._slots[admit.slot] = _Slot(admit.sampling, admit.choice, admit.prompt_length)
+        self._errors.pop(admit.slot, None)
+        if error:
+            self._errors[admit.slot] = error
+        self._prompts[admit.slot] = admit.prompt_length
+        self._columns.enter(admit.slot, admit.sampling, admit.choice)
         self._constraints.enter(admit.slot, admit.sampling.grammar, admit.tokens[admit.prompt_length :])
 
     def _batch(self, chunks: tuple[Chunk, ...]) -> Batch:
+        if all(len(chunk.pages) == 1 for chunk in chunks):
+            return self._single(chunks)
         lengths = [len(chunk.pages) for chunk in chunks]
         ends = np.cumsum(lengths, dtype=np.int32)
         slots_T = np.repeat(np.array([chunk.slot for chunk in chunks], dtype=np.int32), lengths)
@@ -140,41 +154,104 @@ class ModelWorker:
             sampled=np.flatnonzero(last_T <= drawn_T).astype(np.int32),
         )
 
+    def _single(self, chunks: tuple[Chunk, ...]) -> Batch:
+        """One token each, as in a step that only decodes: the same batch with a fraction of the work."""
+        slots_T = np.array([chunk.slot for chunk in chunks], dtype=np.int32)
+        positions_T = np.array([chunk.start for chunk in chunks], dtype=np.int32)
+        self._pages[slots_T, positions_T] = [chunk.pages[0] for chunk in chunks]
+        sampled = [row for row, chunk in enumerate(chunks) if chunk.sample]
+        return Batch(
+            tokens=self._tokens[slots_T, positions_T],
+            slots=slots_T,
+            positions=positions_T,
+            pages=self._pages,
+            sampled=np.array(sampled, dtype=np.int32),
+        )
+
     def _verify(self, logits_SV: Floats, chunks: list[Chunk]) -> tuple[Drawn, ...]:
         """One draw a chunk; then, in rounds, one more for each whose draft is the token just drawn."""
-        drawn: dict[int, list[Drawn]] = {chunk.slot: [] for chunk in chunks}
-        ends = np.cumsum([1 + len(chunk.drafts) for chunk in chunks])
-        spots = [Spot(chunk, int(end) - 1 - len(chunk.drafts)) for chunk, end in zip(chunks, ends, strict=True)]
-        while spots:
+        spots = _first_spots(chunks)
+        first = self._draw(logits_SV, spots)
+        if not any(chunk.drafts for chunk in chunks):
+            return tuple(first)
+        drawn = {each.slot: [each] for each in first}
+        while spots := [spot.next() for spot in spots if spot.right(drawn[spot.slot][-1])]:
             for each in self._draw(logits_SV, spots):
                 drawn[each.slot].append(each)
-            spots = [spot.next() for spot in spots if spot.right(drawn[spot.chunk.slot][-1])]
         return tuple(each for draws in drawn.values() for each in draws)
 
     def _draw(self, logits_SV: Floats, spots: list[Spot]) -> list[Drawn]:
+        """Plain slots in one call, the others one by one; none depends on its company."""
+        plain = [spot for spot in spots if self._columns.plain[spot.slot] and not (self._by_chance and spot.guess)]
+        draws = self._together(logits_SV, plain)
+        if len(plain) < len(spots):
+            drawn = {each.slot: each for each in draws}
+            others = [spot for spot in spots if spot.slot not in drawn]
+            drawn |= {each.slot: each for each in self._apart(logits_SV, others)}
+            draws = [drawn[spot.slot] for spot in spots]
+        self._constraints.advance(draws)
+        return draws
+
+    def _together(self, logits_SV: Floats, spots: list[Spot]) -> list[Drawn]:
+        slots = [spot.slot for spot in spots]
+        slots_S = np.array(slots, dtype=np.int64)
+        places_S = np.array([spot.position for spot in spots], dtype=np.int64)
+        rows_S = np.array([spot.row for spot in spots], dtype=np.int64)
+        rows = Rows(rows_S, slots_S, places_S - self._prompts[slots_S], self._masked(slots))
+        tokens_S = self._draw_rows(logits_SV, rows, self._columns, self._constraints.words_SW)
+        self._tokens[slots_S, places_S] = np.maximum(tokens_S, 0)
+        tokens = tokens_S.tolist()
+        if self._errors or min(tokens, default=0) < 0:
+            return [self._told(slot, token) for slot, token in zip(slots, tokens, strict=True)]
+        return [Drawn(slot, token) for slot, token in zip(slots, tokens, strict=True)]
+
+    def _masked(self, slots: list[int]) -> NDArray[np.uint8]:
+        """Which of them a grammar holds; one that has failed is of no account, for its request ends."""
+        masked_S = np.zeros(len(slots), dtype=np.uint8)
+        for index, slot in self._constraints.among(slots):
+            try:
+                masked_S[index] = self._constraints.masked(slot)
+            except GrammarFailed as error:
+                self._errors[slot] = str(error)
+        return masked_S
+
+    def _told(self, slot: int, token: int) -> Drawn:
+        """What is wrong with it, if anything."""
+        error = self._errors.get(slot, "")
+        if token < 0:
+            error = error or (sampler.NOT_FINITE if token == NOT_FINITE else sampler.NOTHING_ALLOWED)
+        return Drawn(slot, max(token, 0), None, error)
+
+    def _apart(self, logits_SV: Floats, spots: list[Spot]) -> list[Drawn]:
         rows = (logits_SV[spot.row] for spot in spots)
         outcomes = sampler.draw(rows, [self._wanted(spot) for spot in spots], self._choose)
-        self._constraints.advance([(spot.chunk.slot, each.token) for spot, each in zip(spots, outcomes, strict=True)])
-        return [self._take(spot, outcome) for spot, outcome in zip(spots, outcomes, strict=True)]
+        return [self._take(spot, each) for spot, each in zip(spots, outcomes, strict=True)]
 
     def _wanted(self, spot: Spot) -> sampler.Wanted:
-        slot, length = self._slots[spot.chunk.slot], spot.position
+        slot, length = self._slots[spot.slot], spot.position
         assert slot is not None, "a chunk of a slot that nobody entered"
-        history = self._tokens[spot.chunk.slot, :length]
+        history = self._tokens[spot.slot, :length]
         allowed, guess = None, spot.guess if self._by_chance else None
         try:
-            allowed = self._constraints.mask(spot.chunk.slot)
+            allowed = self._constraints.mask(spot.slot)
         except GrammarFailed as error:
-            slot.error = str(error)
+            self._errors[spot.slot] = str(error)
         position = length - slot.prompt_length
         return sampler.Wanted(slot.sampling, slot.choice, position, history, slot.prompt_length, allowed, guess)
 
     def _take(self, spot: Spot, outcome: sampler.Outcome) -> Drawn:
-        number = spot.chunk.slot
-        slot = self._slots[number]
-        assert slot is not None
-        self._tokens[number, spot.position] = outcome.token
-        return Drawn(number, outcome.token, outcome.logprob, slot.error or outcome.error)
+        self._tokens[spot.slot, spot.position] = outcome.token
+        return Drawn(spot.slot, outcome.token, outcome.logprob, self._errors.get(spot.slot) or outcome.error)
+
+
+def _first_spots(chunks: list[Chunk]) -> list[Spot]:
+    """After the last known token of each chunk; a chunk has a row of logits there, and one behind each draft."""
+    spots: list[Spot] = []
+    row = 0
+    for chunk in chunks:
+        spots.append(Spot(chunk, row, chunk.slot, chunk.known))
+        row += 1 + len(chunk.drafts)
+    return spots
 
 
 def load_worker(
@@ -205,7 +282,14 @@ def load_worker(
     constraints = Constraints(lambda: _compiler(folder, bound.vocab_size), settings.max_running, bound.vocab_size)
     by_chance = settings.draft_rule == "probability"
     worker = ModelWorker(
-        bound.program, kernels.choose, settings.max_running, context, bound.vocab_size, constraints, by_chance
+        bound.program,
+        kernels.choose,
+        settings.max_running,
+        context,
+        bound.vocab_size,
+        constraints,
+        by_chance,
+        kernels.draw_rows,
     )
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))

@@ -9,6 +9,21 @@ def has_avx2() -> bool: ...
 def probe_bandwidth(megabytes: int, threads: int, streams: int = 4) -> float: ...
 def probe_flops(threads: int) -> float: ...
 def choose(logits: Floats, temperature: float, top_k: int, top_p: float, min_p: float, number: float) -> int: ...
+def draw_rows(
+    logits: Floats,
+    rows: NDArray[np.int64],
+    slots: NDArray[np.int64],
+    positions: NDArray[np.int64],
+    masked: NDArray[np.uint8],
+    words: NDArray[np.uint32],
+    temperatures: NDArray[np.float64],
+    top_ks: NDArray[np.int64],
+    top_ps: NDArray[np.float64],
+    min_ps: NDArray[np.float64],
+    seeds: NDArray[np.uint64],
+    choices: NDArray[np.uint64],
+    out: NDArray[np.int64],
+) -> None: ...
 
 class Matrix:
     def __init__(

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from colonnade.engine.blockwise import BLOCK, BlockFloats, widened
+from colonnade.engine.columns import Columns, Numbers, Rows
+from colonnade.engine.grammar import Words
 from colonnade.engine.kernels import _native
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ops, Routing, Value, Weight
 from colonnade.engine.mapped import forget, pieces
@@ -39,6 +41,25 @@ class NativeKernels:
         self._instructions = instructions or ("avx2" if _native.has_avx2() else "portable")
         self.name = f"native-{self._instructions}"
         self.threads = threads or _cores()
+
+    def draw_rows(self, logits_SV: Floats, rows: Rows, columns: Columns, words_SW: Words) -> Numbers:
+        tokens_S = np.empty(len(rows.rows), dtype=np.int64)
+        _native.draw_rows(
+            logits_SV,
+            rows.rows,
+            rows.slots,
+            rows.positions,
+            rows.masked,
+            words_SW,
+            columns.temperatures,
+            columns.top_ks,
+            columns.top_ps,
+            columns.min_ps,
+            columns.seeds,
+            columns.choices,
+            tokens_S,
+        )
+        return tokens_S
 
     def matrix(
         self, parts_NK: Sequence[Weight], biases_N: Sequence[Weight] | None = None, *, exact: bool = False

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from colonnade.engine.blockwise import BlockFloats
+from colonnade.engine.columns import Columns, Numbers, Rows
+from colonnade.engine.grammar import Words
 from colonnade.engine.repacked import Repacked
 from colonnade.engine.shortfloats import ShortFloats
 
@@ -210,6 +212,10 @@ class Kernels(Protocol):
         self, logits_V: Floats, temperature: float, top_k: int, top_p: float, min_p: float, number: float
     ) -> int:
         """The draw of one token: the rule of `engine/sampler.py`."""
+        ...
+
+    def draw_rows(self, logits_SV: Floats, rows: Rows, columns: Columns, words_SW: Words) -> Numbers:
+        """The draws of plain slots in one call: `engine/columns.py`, `DrawRows`."""
         ...
 
     def matrix(

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from colonnade.engine.blockwise import BLOCK, LARGEST, BlockFloats, widened
+from colonnade.engine.columns import by_rows
 from colonnade.engine.integers import IntegerRows, product
 from colonnade.engine.kernels.ops import Batch, Floats, Geometry, Ints, Ops, Routing, Value, Weight
 from colonnade.engine.memory import free_memory
@@ -30,6 +31,7 @@ class TorchKernels:
     version = 1
     batch_invariant = False
     choose = staticmethod(choose)
+    draw_rows = staticmethod(by_rows(choose))
 
     def __init__(
         self, device: str = "cpu", threads: int | None = None, rounds: bool = False, quantize: str = "none"
