@@ -138,6 +138,11 @@ def test_a_deployment_that_rests_wakes_for_its_requests(home: Path, tmp_path: Pa
         changes = [row for row in told("explain", "scale", "desk") if row["what"] == "scaled"]
         assert [row["why"].partition(":")[0] for row in changes] == ["0 -> 1"]
         assert told("scale", "desk", "0").get("scaling") is None
+        happened = told("fleet", "events", "--deployment", "desk", "--since", "1h")
+        assert [each["kind"] for each in happened][:2] == ["deployed", "deployed"]
+        assert {each["deployment"] for each in happened} == {"desk"}
+        assert all(each["reason"] for each in happened)
+        assert "0 -> 1" in colonnade("fleet", "events", "--deployment", "desk", "--kind", "scaled").stdout
         assert "no such" not in colonnade("explain", "scale", "desk").stderr
         colonnade("scale", "desk", code=2)
         colonnade("explain", "scale", "none", code=1)

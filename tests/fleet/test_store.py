@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from colonnade.fleet.migrations import STEPS, migrate
 from colonnade.fleet.sqlite import SqliteStore
+from colonnade.fleet.store import Only
 from colonnade.wire.errors import SetupError
 from colonnade.wire.routes import Deployment, Happening, KeyRecord, Observed, ReplicaStatus
 
@@ -78,6 +81,37 @@ async def test_a_revoked_keys_name_is_free_again(store: SqliteStore) -> None:
     await store.add_key(KeyRecord("crm", "d2", "crm"), happening(4))
     assert [key.digest for key in await store.keys()] == ["d2"]
     assert [each.event.number for each in await store.events(0, 10)] == [1, 3, 4]  # 2 went with what it told of
+
+
+async def test_events_are_asked_for_by_what_they_are_about(store: SqliteStore) -> None:
+    await store.put_deployment(Deployment("a", "m"), Happening("c", 1, 10.0, "deployed", "a", "r", deployment="a"))
+    told = tuple(
+        Happening("east/1", number, 10.0 + number, kind, "a-0", "r", "east", "e", "a")
+        for number, kind in enumerate(("start", "failed"), 1)
+    )
+    await store.keep_observed(Observed("east", 0, (), "1", 1, told))
+    await store.put_deployment(Deployment("b", "m"), Happening("c", 2, 13.0, "deployed", "b", "r", deployment="b"))
+
+    async def found(**only: Any) -> list[tuple[str, str]]:
+        return [(each.event.kind, each.event.subject) for each in await store.events(0, 10, Only(**only))]
+
+    assert await found(deployment="a") == [("deployed", "a"), ("start", "a-0"), ("failed", "a-0")]
+    assert await found(cluster="east", since=12.0) == [("failed", "a-0")]
+    assert await found(kind="deployed") == [("deployed", "a"), ("deployed", "b")]
+    assert await found(since=13.0) == [("deployed", "b")]
+
+
+async def test_events_of_the_first_version_say_what_they_are_about(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "state.db")
+    migrate(old, STEPS[:2])
+    body = msgspec.json.encode(Happening("local/1", 1, 1.0, "failed", "desk-2-10", "r", "local"))
+    columns = "source, number, at, kind, subject, body"
+    old.execute(f"INSERT INTO events ({columns}) VALUES ('local/1', 1, 1.0, 'failed', 'desk-2-10', ?)", (body,))
+    old.commit()
+    old.close()
+    store = await SqliteStore.open(tmp_path / "state.db")
+    assert len(await store.events(0, 10, Only(deployment="desk-2", cluster="local"))) == 1
+    await store.close()
 
 
 @pytest.mark.parametrize("version", range(1, len(STEPS)))

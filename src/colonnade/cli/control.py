@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -38,9 +38,10 @@ class Control:
         """Raises NotFound."""
         return msgspec.convert(self.api.call("GET", f"/v1/deployments/{quote(name, safe='')}"), Deployment)
 
-    def events(self, limit: int) -> list[dict[str, Any]]:
-        """The newest, oldest first."""
-        return self.api.call("GET", f"/v1/events?limit={limit}")["data"]
+    def events(self, limit: int, **only: object) -> list[dict[str, Any]]:
+        """The newest, oldest first. `only`: filters of GET /v1/events; what is empty is left out."""
+        asked = urlencode({"limit": limit, **{name: value for name, value in only.items() if value}})
+        return self.api.call("GET", f"/v1/events?{asked}")["data"]
 
     def remove(self, name: str) -> None:
         """Its replicas drain and are not replaced."""

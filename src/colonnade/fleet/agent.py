@@ -169,7 +169,7 @@ class Agent:
                 task.add_done_callback(self._probes.discard)
             case Note():
                 LOG.info("%s %s (%s): %s", order.kind, order.id, order.epoch, order.reason)
-                self._uplink.tell(order.kind, order.id, order.epoch, order.reason)
+                self._uplink.tell(order.kind, order.id, order.epoch, order.reason, order.deployment)
 
     async def _start(self, order: Start) -> None:
         try:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from colonnade.fleet.control import Change, ControlPlane
+from colonnade.fleet.store import Only
 from colonnade.wire.errors import (
     BodyTooLarge,
     ColonnadeError,
@@ -120,7 +121,11 @@ async def _revoke_key(plane: ControlPlane, request: Request) -> Any:
 
 async def _events(plane: ControlPlane, request: Request) -> Any:
     limit = min(max(_number(request, "limit", 100), 1), MOST_EVENTS)
-    found = await plane.events(_number(request, "after", 0), limit)
+    asked = request.query_params
+    only = Only(
+        asked.get("deployment", ""), asked.get("cluster", ""), asked.get("kind", ""), _seconds(request, "since")
+    )
+    found = await plane.events(_number(request, "after", 0), limit, only)
     return {"data": [{"id": each.id, **msgspec.to_builtins(each.event)} for each in found]}
 
 
@@ -140,7 +145,7 @@ ENDPOINTS = (
     Endpoint("GET", "/v1/keys", "API keys by name; the keys themselves are not kept.", _keys),
     Endpoint("POST", "/v1/keys", "Create an API key; the answer shows it this once.", _create_key),
     Endpoint("DELETE", "/v1/keys/{name}", "Revoke an API key.", _revoke_key),
-    Endpoint("GET", "/v1/events", "What was decided and what happened, and why; `after`, `limit`.", _events),
+    Endpoint("GET", "/v1/events", "What was decided and happened, and why; filters.", _events),
 )
 
 ROUTES: tuple[tuple[str, str, str], ...] = tuple((each.method, each.path, each.summary) for each in ENDPOINTS)
@@ -197,6 +202,14 @@ def _number(request: Request, name: str, default: int) -> int:
         return int(text)
     except ValueError as error:
         raise InvalidRequest(f"{name}={text!r} is not a whole number", param=name) from error
+
+
+def _seconds(request: Request, name: str) -> float:
+    text = request.query_params.get(name, "0")
+    try:
+        return float(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{name}={text!r} is no number of seconds", param=name) from error
 
 
 def _wait(request: Request) -> float:

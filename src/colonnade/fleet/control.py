@@ -23,7 +23,7 @@ from colonnade.fleet.demand import Counts, DemandBook
 from colonnade.fleet.keys import digest, new_key, new_pepper
 from colonnade.fleet.launch import settings_argv
 from colonnade.fleet.placement import desired_of
-from colonnade.fleet.store import Logged, Store
+from colonnade.fleet.store import EVERY, Logged, Only, Store
 from colonnade.fleet.views import global_id, routes_of
 from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
 from colonnade.wire.routes import (
@@ -132,7 +132,7 @@ class ControlPlane:
             return wanted
         wanted = replace(wanted, generation=generation + 1)
         reason = f"{wanted.replicas} of {wanted.model}, generation {wanted.generation}"
-        await self._store.put_deployment(wanted, self._event("deployed", name, reason))
+        await self._store.put_deployment(wanted, self._event("deployed", name, reason, of_deployment=True))
         self._deployments[name] = wanted
         self._publish()
         return wanted
@@ -154,7 +154,7 @@ class ControlPlane:
             return
         wanted = replace(before, replicas=decision.replicas)
         reason = f"{before.replicas} -> {wanted.replicas}: {decision.reason}"
-        await self._store.put_deployment(wanted, self._event("scaled", name, reason))
+        await self._store.put_deployment(wanted, self._event("scaled", name, reason, of_deployment=True))
         self._deployments[name] = wanted
         self._publish()
 
@@ -165,7 +165,8 @@ class ControlPlane:
     async def remove(self, name: str) -> None:
         async with self._changing:
             gone = self.deployment(name)
-            await self._store.remove_deployment(name, self._event("removed", name, f"generation {gone.generation}"))
+            event = self._event("removed", name, f"generation {gone.generation}", of_deployment=True)
+            await self._store.remove_deployment(name, event)
             del self._deployments[name]
             self._publish()
 
@@ -253,8 +254,8 @@ class ControlPlane:
         await self._routes.newer(since, wait)
         return replace(self._routes.value, revision=self._routes.revision)
 
-    async def events(self, after: int, limit: int) -> tuple[Logged, ...]:
-        return await self._store.events(after, limit)
+    async def events(self, after: int, limit: int, only: Only = EVERY) -> tuple[Logged, ...]:
+        return await self._store.events(after, limit, only)
 
     def _publish(self) -> None:
         self._routes.post(self._view())
@@ -265,9 +266,10 @@ class ControlPlane:
     def _view(self) -> Routes:
         return routes_of(self._observed, self._deployments.values(), self._keys.values(), self._pepper, self._auth)
 
-    def _event(self, kind: str, subject: str, reason: str) -> Happening:
+    def _event(self, kind: str, subject: str, reason: str, *, of_deployment: bool = False) -> Happening:
         self._numbers += 1
-        return Happening(self._source, self._numbers, self._clock(), kind, subject, reason)
+        deployment = subject if of_deployment else ""
+        return Happening(self._source, self._numbers, self._clock(), kind, subject, reason, deployment=deployment)
 
 
 def _check(name: str, change: Change) -> None:

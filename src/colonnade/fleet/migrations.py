@@ -23,6 +23,16 @@ STEPS: tuple[str, ...] = (
     CREATE TABLE clusters (name TEXT PRIMARY KEY, agent TEXT NOT NULL, seen INTEGER NOT NULL,
                            body BLOB NOT NULL) STRICT;
     """,
+    # 3: what an event is about, so that it can be asked for; of older ones it is in their subject
+    """
+    ALTER TABLE events ADD COLUMN deployment TEXT NOT NULL DEFAULT '';
+    ALTER TABLE events ADD COLUMN cluster TEXT NOT NULL DEFAULT '';
+    UPDATE events SET deployment = subject WHERE kind IN ('deployed', 'scaled', 'removed');
+    UPDATE events SET deployment = rtrim(rtrim(subject, '0123456789'), '-')
+        WHERE kind IN ('start', 'ready', 'stop', 'ended', 'failed');
+    UPDATE events SET cluster = coalesce(json_extract(CAST(body AS TEXT), '$.cluster'), '');
+    CREATE INDEX events_of_deployment ON events (deployment, id);
+    """,
 )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 
 from colonnade.fleet.migrations import migrate
-from colonnade.fleet.store import Logged
+from colonnade.fleet.store import EVERY, Logged, Only
 from colonnade.wire.routes import Deployment, Happening, KeyRecord, Observed
 
 P = ParamSpec("P")
@@ -85,9 +85,14 @@ class SqliteStore:
     async def forget_cluster(self, name: str, event: Happening) -> None:
         await self._write(_forget_cluster, name, event)
 
-    async def events(self, after: int, limit: int) -> tuple[Logged, ...]:
+    async def events(self, after: int, limit: int, only: Only = EVERY) -> tuple[Logged, ...]:
         order = "ASC" if after else "DESC"
-        rows = await self._read(f"SELECT id, body FROM events WHERE id > ? ORDER BY id {order} LIMIT ?", after, limit)
+        wanted = msgspec.structs.asdict(only)
+        tests = {"since": "at >= ?", **{name: f"{name} = ?" for name in ("deployment", "cluster", "kind")}}
+        asked = {name: value for name, value in wanted.items() if value}
+        where = " AND ".join(("id > ?", *(tests[name] for name in asked)))
+        query = f"SELECT id, body FROM events WHERE {where} ORDER BY id {order} LIMIT ?"
+        rows = await self._read(query, after, *asked.values(), limit)
         return tuple(Logged(id, msgspec.json.decode(body, type=Happening)) for id, body in sorted(rows))
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
@@ -166,6 +171,7 @@ def _forget_cluster(db: sqlite3.Connection, name: str, event: Happening) -> None
 
 
 def _append(db: sqlite3.Connection, event: Happening) -> None:
-    row = (event.source, event.number, event.at, event.kind, event.subject, msgspec.json.encode(event))
-    columns = "source, number, at, kind, subject, body"
-    db.execute(f"INSERT INTO events ({columns}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row)
+    told = (event.source, event.number, event.at, event.kind, event.subject, msgspec.json.encode(event))
+    columns = "source, number, at, kind, subject, body, deployment, cluster"
+    row = (*told, event.deployment, event.cluster)
+    db.execute(f"INSERT INTO events ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", row)

@@ -19,6 +19,18 @@ class Logged(msgspec.Struct, frozen=True):
     event: Happening
 
 
+class Only(msgspec.Struct, frozen=True):
+    """Which lines of the event log are wanted; what is empty lets all pass. `since`: Unix seconds."""
+
+    deployment: str = ""
+    cluster: str = ""
+    kind: str = ""
+    since: float = 0.0
+
+
+EVERY = Only()
+
+
 class Store(Protocol):
     """One writer. Every method returns when what it did is on disk."""
 
@@ -60,6 +72,6 @@ class Store(Protocol):
 
     async def forget_cluster(self, name: str, event: Happening) -> None: ...
 
-    async def events(self, after: int, limit: int) -> tuple[Logged, ...]:
+    async def events(self, after: int, limit: int, only: Only = EVERY) -> tuple[Logged, ...]:
         """Oldest first, those with an id above `after`; of more than `limit`, the newest when `after` is 0."""
         ...

@@ -67,10 +67,11 @@ class Uplink:
             self._replicas = replicas
             self._changed.set()
 
-    def tell(self, kind: str, subject: str, epoch: str, reason: str) -> None:
+    def tell(self, kind: str, subject: str, epoch: str, reason: str, deployment: str = "") -> None:
         self._number += 1
-        source = f"{self._cluster}/{self._agent}"
-        self._events.append(Happening(source, self._number, time.time(), kind, subject, reason, self._cluster, epoch))
+        source, now = f"{self._cluster}/{self._agent}", time.time()
+        told = Happening(source, self._number, now, kind, subject, reason, self._cluster, epoch, deployment)
+        self._events.append(told)
         self._changed.set()
 
     async def run(self) -> None:

@@ -124,6 +124,8 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str
     cluster: str = ""
     epoch: str = ""
+    deployment: str = ""
+    """That it is about; "" where it is about none."""
 
 
 class Observed(msgspec.Struct, frozen=True):

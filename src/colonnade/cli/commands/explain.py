@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import click
 
 from colonnade.cli.command import Command, Group
@@ -23,15 +21,16 @@ def explain() -> None:
 @click.pass_obj
 def scale(session: Session, name: str) -> None:
     """List how the number of NAME's replicas changed, and why: by people (deployed) and by demand (scaled)."""
+    from colonnade.cli.commands.events import moment
     from colonnade.cli.control import open_control
     from colonnade.cli.home import Home
 
     control = open_control(Home(session.home))
     control.deployment(name)
-    told = [each for each in control.events(LOOKED_AT) if each["subject"] == name]
+    told = control.events(LOOKED_AT, deployment=name)
     rows = [
         {
-            "at": time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(each["at"])),
+            "at": moment(each["at"]),
             "what": each["kind"],
             "why": each["reason"],
         }

@@ -1,4 +1,4 @@
-"""`colonnade fleet`: what a fleet would do, before it does it."""
+"""`colonnade fleet`: what a fleet does and did, and what it would do."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from colonnade.wire.errors import BadSetting
 
 @click.group(
     cls=Group,
-    examples=("colonnade fleet simulate trace.jsonl --rule cost --rule round_robin  # the gateway on a virtual clock",),
+    lazy={
+        "events": ("colonnade.cli.commands.events:events", "List what the fleet decided and what happened, and why."),
+    },
+    examples=(
+        "colonnade fleet events --since 1h  # what happened, and why",
+        "colonnade fleet simulate trace.jsonl --rule cost --rule round_robin  # the gateway on a virtual clock",
+    ),
 )
 def fleet() -> None:
-    """Try a fleet on a virtual clock."""
+    """See what the fleet does and why; try one on a virtual clock."""
 
 
 @fleet.command(
