@@ -133,6 +133,19 @@ class Doubler(Step):
             yield 2 * number
 
 
+class Mirror(Step):
+    """Bytes and numbers, there and back; after `most` of them it reads no more."""
+
+    async def run_remote(self, pieces: AsyncIterator[bytes | int], most: int = 1 << 30) -> AsyncIterator[bytes | int]:
+        try:
+            async for piece in pieces:
+                yield piece
+                if seen("mirrored") == most:
+                    await asyncio.Event().wait()
+        finally:
+            seen("mirror put away")
+
+
 class Pipe(Step):
     """Hands a stream on, and one back."""
 
@@ -170,6 +183,7 @@ class Shop(Step):
         total: Sum = depends(Sum),
         pipe: Pipe = depends(Pipe),
         narrow: Narrow = depends(Narrow),
+        mirror: Mirror = depends(Mirror),
     ) -> None:
         self._middle = middle
         self._tail = tail

@@ -129,9 +129,11 @@ class Contract:
         self._arguments = Codec(self.arguments)
         self._answer = Codec(signature.kind)
         self._item = None
+        self._item_kind: Any = None
         if signature.feed:
             kind = next(each.kind for each in signature.parameters if each.name == signature.feed)
-            self._item = Codec(kinds.item_of(kind)[1])
+            self._item_kind = kinds.item_of(kind)[1]
+            self._item = Codec(self._item_kind)
         self.digest = hashlib.sha256(str(signature).encode()).hexdigest()[:16]
 
     def bind(self, args: tuple[Any, ...], given: dict[str, Any]) -> tuple[Any, AsyncIterator[Any] | None]:
@@ -195,7 +197,24 @@ class Contract:
         try:
             return self._item.decode(parts)
         except (msgspec.DecodeError, ValueError) as error:
-            raise InvalidRequest(f"an item of {self.signature.feed} is not what it should be: {error}") from error
+            raise InvalidRequest(self._no_item(error)) from error
+
+    def item_of_json(self, data: Buffer) -> Any:
+        """Raises InvalidRequest."""
+        try:
+            return msgspec.json.decode(data, type=self._item_kind, dec_hook=inward)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise InvalidRequest(self._no_item(error)) from error
+
+    def item_of_bytes(self, data: bytes) -> Any:
+        """Raises InvalidRequest where items are never bytes."""
+        try:
+            return msgspec.convert(data, type=self._item_kind, dec_hook=inward)
+        except (msgspec.ValidationError, ValueError) as error:
+            raise InvalidRequest(self._no_item(error)) from error
+
+    def _no_item(self, error: Exception) -> str:
+        return f"an item of {self.signature.feed} is not what it should be: {error}"
 
 
 def _field(each: Parameter) -> tuple[Any, ...]:

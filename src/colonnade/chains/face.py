@@ -2,11 +2,13 @@
 
 An answer that is a stream comes as newline-delimited JSON, or as server-sent events where the client accepts them. Its
 last line says that it is whole, or carries the error: a stream without one was cut off. A client that goes cancels.
+`WS /run_remote` calls it over a websocket.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,6 +21,7 @@ from colonnade.chains.notes import Report
 from colonnade.chains.reports import status_of
 from colonnade.chains.values import outward
 from colonnade.chains.waterfall import waterfall
+from colonnade.chains.websocket import NORMAL, Hung, Talking, check_origin, close_code, text_of
 from colonnade.wire.errors import BodyTooLarge, ColonnadeError, Internal, InvalidRequest, MethodNotAllowed, NotFound
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -41,19 +44,48 @@ class Face:
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         root = Root()
+        if scope.get("type") == "websocket":
+            await self._talk(scope, query, receive, send, root)
+            return
         reply = _Reply(send, root)
         try:
             if not self._wants_call(scope["path"], scope["method"]):
                 await reply.whole(200, self._said())
                 return
             body = await _body(receive)
-            root.trace = query.get("trace", ["0"])[-1] == "1"
-            root.timeout = _timeout(query.get("timeout", [""])[-1])
+            _asked(root, query)
             await _while_wanted(self._call(body, scope, root, reply), receive)
         except Gone:
             return
         except Exception as error:
             await reply.failed(error)
+
+    async def _talk(
+        self, scope: dict[str, Any], query: dict[str, list[str]], receive: Receive, send: Send, root: Root
+    ) -> None:
+        """What is wrong before the websocket is open is an answer of HTTP, as to any request."""
+        await receive()
+        try:
+            check_origin(dict(scope["headers"]))
+            self._wants_call(scope["path"], "POST")
+            _asked(root, query)
+            arguments = self._client.contract.decode_json(query.get("arguments", ["{}"])[-1].encode())
+        except ColonnadeError as error:
+            await _Reply(send, root, "websocket.http.response").failed(error)
+            return
+        named = [(b"colonnade-request-id", root.id.encode())]
+        await send({"type": "websocket.accept", "headers": named})
+        try:
+            await Talking(self._client.contract, receive, send).run(self._client, arguments, root)
+            last, code, reason = text_of("end", _trace(root)), NORMAL, ""
+        except (Hung, OSError):
+            return
+        except Exception as error:
+            said = _envelope(error, root)["error"]
+            last, code, reason = text_of("error", said), close_code(status_of(error)), said["code"]
+        with contextlib.suppress(OSError):  # it may have gone meanwhile
+            await send({"type": "websocket.send", "text": last})
+            await send({"type": "websocket.close", "code": code, "reason": reason})
 
     def _wants_call(self, path: str, method: str) -> bool:
         """False for what it is. Raises NotFound, MethodNotAllowed."""
@@ -61,15 +93,15 @@ class Face:
         if path not in methods:
             raise NotFound(f"there is no {path}", hint=f"POST {PATH} calls the chain, GET / says what it is")
         if methods[path] != method:
-            raise MethodNotAllowed(f"{path} takes {methods[path]}")
+            raise MethodNotAllowed(f"{path} takes {methods[path]}", hint=_UPGRADE if path == PATH else "")
         return path == PATH
 
     async def _call(self, body: bytes, scope: dict[str, Any], root: Root, reply: _Reply) -> None:
         contract = self._client.contract
         if contract.signature.feed:
             raise InvalidRequest(
-                f"{contract.signature.feed} is a stream, which JSON cannot carry",
-                hint="call it from Python: colonnade.chains.connect",
+                f"{contract.signature.feed} is a stream, which one JSON body cannot carry",
+                hint=f"call it over a websocket, WS {PATH}, or from Python: colonnade.chains.connect",
             )
         started = self._client.start(contract.decode_json(body), None, root)
         if contract.streams:
@@ -83,8 +115,9 @@ class Face:
 class _Reply:
     """Of one request: nothing has been sent, a stream has begun, or all is sent."""
 
-    def __init__(self, send: Send, root: Root) -> None:
+    def __init__(self, send: Send, root: Root, kind: str = "http.response") -> None:
         self._send = send
+        self._kind = kind
         self._root = root
         self._events: bool | None = None
         """Of a stream that has begun: whether it is of server-sent events."""
@@ -92,7 +125,7 @@ class _Reply:
     async def whole(self, status: int, value: Any) -> None:
         body = _json(value)
         await self._start(status, b"application/json", (b"content-length", str(len(body)).encode()))
-        await self._send({"type": "http.response.body", "body": body})
+        await self._send({"type": f"{self._kind}.body", "body": body})
 
     async def stream(self, items: AsyncIterator[Any], events: bool) -> None:
         """The first item or error is waited for, so that an early error has its status."""
@@ -118,15 +151,22 @@ class _Reply:
             body = mark + b"data: " + _json(value) + b"\n\n"
         else:
             body = _json({kind: value}) + b"\n"
-        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
+        await self._send({"type": f"{self._kind}.body", "body": body, "more_body": not last})
 
     async def _start(self, status: int, kind: bytes, *more: tuple[bytes, bytes]) -> None:
         named = (b"colonnade-request-id", self._root.id.encode())
         headers = [(b"content-type", kind), named, *more]
-        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": f"{self._kind}.start", "status": status, "headers": headers})
 
 
 _NOTHING = object()
+_UPGRADE = "for a websocket this server needs the library: pip install 'colonnade[packages]'"
+
+
+def _asked(root: Root, query: dict[str, list[str]]) -> None:
+    """Raises InvalidRequest."""
+    root.trace = query.get("trace", ["0"])[-1] == "1"
+    root.timeout = _timeout(query.get("timeout", [""])[-1])
 
 
 def _json(value: Any) -> bytes:

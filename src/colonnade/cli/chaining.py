@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Chaining:
         """Until cancelled. Raises SetupError when a step does not start."""
         place = self._inline() if inline else self._processes()
         async with place as (client, address):
-            async with self._served(client, address) as url:
+            async with served(Face(client, lambda: self._said(address)), self._port) as url:
                 self._greet({**self._said(address), "url": url, "pid": os.getpid()})
                 await asyncio.Event().wait()
 
@@ -164,29 +165,33 @@ class Chaining:
         entry = self._chain.entry
         return Client(entry.name, contract_of(entry.step), entry.options, link)
 
-    @asynccontextmanager
-    async def _served(self, client: Client, address: str) -> AsyncIterator[str]:
-        bound = socket.socket()
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(("127.0.0.1", self._port))
-        config = uvicorn.Config(
-            Face(client, lambda: self._said(address)),
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=1,
-        )
-        server = _Server(config)
-        serving = asyncio.create_task(server.serve([bound]))
-        try:
-            await server.listens.wait()
-            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serving
+
+@asynccontextmanager
+async def served(face: Face, port: int) -> AsyncIterator[str]:
+    """Its URL on 127.0.0.1. Websockets need the library `websockets`; no pings: on one host an end is always seen."""
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(("127.0.0.1", port))
+    config = uvicorn.Config(
+        face,
+        http="httptools",
+        ws="websockets-sansio" if find_spec("websockets") else "none",
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve([bound]))
+    try:
+        await server.listens.wait()
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        await serving
 
 
 class _Server(uvicorn.Server):
