@@ -37,7 +37,9 @@ def load(model: str, config: EngineConfig, cache: Path) -> Servable:
     if model == "crash":
         raise ZeroDivisionError("while loading")
     limits = config.limits(pages=PAGES, max_context=CONTEXT, vocab_size=VOCAB)
-    return Servable(Moody(config.max_running, PAGES, VOCAB), limits, "oracle", {"kernels": "oracle"})
+    return Servable(
+        Moody(config.max_running, PAGES, VOCAB), limits, "oracle", {"kernels": "oracle"}, overlap=config.overlaps
+    )
 
 
 if __name__ == "__main__":

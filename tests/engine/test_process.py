@@ -105,9 +105,9 @@ class Face:
             self.context.term()
 
 
-@pytest.fixture
-def face(tmp_path: Path) -> Iterator[Face]:
-    face = Face(tmp_path, "--prefill-chunk=8", "--max-running=4", "--max-waiting=6")
+@pytest.fixture(params=["--no-overlap", "--overlap"])
+def face(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Face]:
+    face = Face(tmp_path, "--prefill-chunk=8", "--max-running=4", "--max-waiting=6", request.param)
     assert isinstance(face.receive(), Loaded)
     yield face
     face.close()

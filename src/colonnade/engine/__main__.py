@@ -38,7 +38,14 @@ def load_model(model: str, config: EngineConfig, cache: Path) -> Servable:
     limits = config.limits(pages=loaded.pages, max_context=loaded.max_context, vocab_size=folder.vocab_size)
     facts = loaded.facts | config.facts()
     return Servable(
-        loaded.worker, limits, loaded.fingerprint, facts, config.drafter(), loaded.resident, config.fingerprint
+        loaded.worker,
+        limits,
+        loaded.fingerprint,
+        facts,
+        config.drafter(),
+        loaded.resident,
+        config.overlaps,
+        config.fingerprint,
     )
 
 

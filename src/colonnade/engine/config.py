@@ -38,6 +38,11 @@ class EngineConfig(EngineSettings):
     def drafter(self) -> Drafter | None:
         return NgramDrafter() if self.speculation == "ngram" else None
 
+    @property
+    def overlaps(self) -> bool:
+        """Drafts are guessed from tokens that are known: none would be if a step were always planned ahead."""
+        return self.overlap and self.speculation == "off"
+
     def fingerprint(self, digest: str) -> str:
         """Of a worker with this digest: drafts accepted by probability make other answers, equal in distribution."""
         by_chance = self.speculation != "off" and self.draft_rule == "probability"

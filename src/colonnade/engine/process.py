@@ -1,4 +1,5 @@
-"""The engine's process: commands in, plan, run, commit, reports out. The only thread that touches scheduler and worker.
+"""The engine's process: commands in, plan, run, commit, reports out. One thread touches the scheduler; the
+worker is its own, or with `overlap` a second thread's (`engine.pipeline`).
 
 The face binds both sockets; the process connects. Each frame is one MessagePack `Command` or `Report`.
 
@@ -17,9 +18,10 @@ import msgspec
 import zmq
 
 from colonnade.engine.changes import Changes
+from colonnade.engine.pipeline import Ahead, Inline, Pipeline
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.servable import Servable
-from colonnade.engine.step import Result, Step
+from colonnade.engine.step import Step
 from colonnade.wire.errors import ColonnadeError, Internal
 from colonnade.wire.messages import Abort, Command, Delta, Deltas, Drop, Failed, Report, Sleep, Submit, Update, Wake
 
@@ -98,7 +100,7 @@ class Loop:
     def __init__(self, servable: Servable, wires: Wires, stop: Stop) -> None:
         self.scheduler = Scheduler(servable.limits, servable.drafter, servable.fingerprint)
         self._changes = Changes(servable, self.scheduler)
-        self._worker = servable.worker
+        self._steps: Pipeline = Ahead(servable.worker) if servable.overlap else Inline(servable.worker)
         self._wires = wires
         self._stop = stop
         self._failures = 0
@@ -110,10 +112,17 @@ class Loop:
             for command in self._wires.receive():
                 self._obey(command)
             step = self.scheduler.plan()
-            self._report([] if step is None else self._compute(step))
-            if step is None and not self._wires.wait(IDLE_MS):
+            if step is not None:
+                self._steps.start(step)
+            if self._steps.depth > (0 if step is None else self._steps.ahead):
+                self._report(self._finish())
+                continue
+            self._report([])
+            if not self._steps.depth and not self._wires.wait(IDLE_MS):
                 self._check()
                 self._wires.wait(None)
+        while self._steps.depth:
+            self._steps.finish()
 
     def _obey(self, command: Command) -> None:
         match command:
@@ -128,15 +137,13 @@ class Loop:
             case Update() | Sleep() | Wake():
                 self._wires.send(self._changes.make(command))
 
-    def _compute(self, step: Step) -> list[Delta]:
-        if not step.chunks:
-            return self.scheduler.commit(Result(step.number, ()))
-        try:
-            result = self._worker.run(step)
-        except Exception as error:  # the fault boundary: whatever it is, it concerns this step alone
-            log.exception("step %d failed with %d requests in it", step.number, len(step.chunks))
-            return self._survive(step, f"{type(error).__name__}: {error}")
-        self._failures = 0
+    def _finish(self) -> list[Delta]:
+        step, result = self._steps.finish()
+        if isinstance(result, Exception):
+            log.error("step %d failed with %d requests in it", step.number, len(step.chunks), exc_info=result)
+            return self._survive(step, f"{type(result).__name__}: {result}")
+        if step.chunks:
+            self._failures = 0
         return self.scheduler.commit(result)
 
     def _survive(self, step: Step, reason: str) -> list[Delta]:

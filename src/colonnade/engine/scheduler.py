@@ -14,7 +14,7 @@ senior request therefore always moves on: no deadlock, no livelock. Its output d
 is a function of (seed, choice, position).
 
 Overlap. A plan needs no token values, so the next step may be planned before the last is committed: call plan, plan,
-commit, plan, commit. All that is needed is a shell that does so, with a worker that takes a step while another runs.
+commit, plan, commit. `engine.pipeline` does so, with a worker on a thread of its own.
 A request that has ended meanwhile is draining: it keeps slot and pages for the steps that still write to them, and
 their draws for it are ignored.
 

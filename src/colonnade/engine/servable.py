@@ -40,6 +40,8 @@ class Servable:
     drafter: Drafter | None = None
     holder: Holder | None = None
     """None: weights stay as they are."""
+    overlap: bool = False
+    """Plan a step while the one before it runs."""
     named: Callable[[str], str] = str
     """From the fingerprint of weights and kernels to that of the answers."""
 

@@ -124,6 +124,9 @@ class EngineSettings:
     round_activations: bool = setting(
         False, units.SWITCH, "With weights in 8-bit floats, round activations to such, too, by 128, as a GPU would."
     )
+    overlap: bool = setting(
+        False, units.SWITCH, "Plan each step while the one before it runs, on a thread of its own; not with drafts."
+    )
     prefix_cache: bool = setting(
         True, units.SWITCH, "Keep the keys and values of prompts for requests that share them."
     )
