@@ -149,7 +149,7 @@ def test_what_a_worker_tells_about_itself(folder: Path, tmp_path: Path) -> None:
     phases: list[str] = []
     settings = EngineSettings(kernels="native", kv_tokens=1000, threads=1)
     loaded = load_worker(ModelFolder.open(folder), settings, phases.append, tmp_path)
-    assert phases == ["kernels", "weights", "cache", "fingerprint", "warm"]
+    assert phases == ["kernels", "weights", "fingerprint", "cache", "warm"]
     assert loaded.facts["kernels"] in ("native-avx2", "native-portable")
     assert loaded.facts["batch_invariant"] is True
     assert (loaded.facts["device"], loaded.facts["dtype"], loaded.facts["quantisation"]) == ("cpu", "float32", "none")

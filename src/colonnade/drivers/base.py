@@ -28,6 +28,9 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
     argv: tuple[str, ...]
     env: dict[str, str] = {}
     cwd: str = ""  # "": the driver's choice
+    warm: tuple[str, ...] = ()
+    """A command line for a process that a driver may fork such lives from (`replica.zygote`): `env` and `cwd` are as
+    here. Empty: it may not."""
     labels: dict[str, str] = {}
 
 

@@ -24,8 +24,17 @@ from msgspec.structs import replace
 
 from colonnade.drivers.base import Announced, Capabilities, DriverEvent, Exited, Life, ReplicaSpec, Started
 from colonnade.drivers.output import LogFolder, announcement, last_line, turn_over
-from colonnade.drivers.process import Process, boot_id, end_group, exists, find_by_environment, start_ticks
+from colonnade.drivers.process import (
+    Process,
+    boot_id,
+    end_group,
+    exists,
+    find_by_environment,
+    reap_orphans,
+    start_ticks,
+)
 from colonnade.drivers.records import Record, RecordBook
+from colonnade.drivers.zygotes import Chick, Zygotes
 from colonnade.wire.errors import SetupError
 
 LIFE_VARIABLE = "_COLONNADE_LIFE"
@@ -40,14 +49,17 @@ _TURN_OVER_S = 5.0
 
 
 class LocalDriver:
-    """`home`: the state folder. `log_limit`: bytes at which a life's log is turned over.
+    """`home`: the state folder. `log_limit`: bytes at which a life's log is turned over. `linger`: seconds that a warm
+    process stays without a life of its own; 0: there is none.
 
     A driver is the only one of its home: the caller sees to that (`fleet.agent` holds a lock).
     """
 
-    def __init__(self, home: Path, *, log_limit: int = LOG_LIMIT) -> None:
+    def __init__(self, home: Path, *, log_limit: int = LOG_LIMIT, linger: float = 0.0) -> None:
         self._records = RecordBook(home / "replicas")
         self._logs = LogFolder(home / "logs")
+        self._zygotes = Zygotes(home / "logs", linger, LIFE_VARIABLE)
+        self._starting: set[tuple[str, str]] = set()
         self._log_limit = log_limit
         self._boot = boot_id()
         self._running: dict[tuple[str, str], _Running] = {}
@@ -63,6 +75,7 @@ class LocalDriver:
             each.abandon()
         await asyncio.gather(*(each.task for each in running), return_exceptions=True)
         self._running.clear()
+        await self._zygotes.close()
         self._events.put_nowait(None)
 
     async def capabilities(self) -> Capabilities:
@@ -70,21 +83,42 @@ class LocalDriver:
         return Capabilities(driver="local", machines=1, cores=len(os.sched_getaffinity(0)), memory=memory)
 
     async def start(self, spec: ReplicaSpec) -> None:
-        if (spec.id, spec.epoch) in self._running:
+        key = (spec.id, spec.epoch)
+        if key in self._running or key in self._starting:
             return
+        self._starting.add(key)
+        try:
+            await self._start(spec)
+        finally:
+            self._starting.discard(key)
+
+    async def _start(self, spec: ReplicaSpec) -> None:
         log = self._logs.begin(spec.id, spec.epoch)
         life = Life(id=spec.id, epoch=spec.epoch, started_at=time.time(), log=str(log), labels=spec.labels)
         record = Record(life=life, argv=spec.argv, boot=self._boot)
         self._records.write(record)
         try:
-            pid = _spawn(spec, log)
+            chick = await self._fork(spec, log)
+            pid = _spawn(spec, log) if chick is None else chick.pid
         except OSError as error:
             self._records.remove(spec.id, spec.epoch)
             hint = "the first word of the command must be a program that this user may run"
             raise SetupError(f"cannot start {spec.id}: {error}", hint=hint) from error
         record = Record(replace(life, pid=pid), spec.argv, self._boot, ticks=start_ticks(pid))
         self._records.write(record)
-        self._begin(record, Process(pid))
+        running = self._begin(record, Process(pid))
+        if chick is not None:
+            chick.go()
+            running.task.add_done_callback(lambda _: self._zygotes.release(spec))
+
+    async def _fork(self, spec: ReplicaSpec, log: Path) -> Chick | None:
+        stdin = _endless_stdin()
+        try:
+            with log.open("ab") as output:
+                mark = _mark(spec.id, spec.epoch)
+                return await self._zygotes.fork(spec, {**os.environ, **spec.env}, mark, stdin, output.fileno())
+        finally:
+            os.close(stdin)
 
     async def stop(self, id: str, epoch: str, grace: float) -> None:
         running = self._running.get((id, epoch))
@@ -102,6 +136,10 @@ class LocalDriver:
         while (event := await self._events.get()) is not None:
             yield event
 
+    def zygotes(self) -> list[int]:
+        """The pids of the warm processes."""
+        return self._zygotes.pids()
+
     def _adopt(self, record: Record) -> None:
         pid = record.life.pid
         if pid is None and record.boot == self._boot:
@@ -112,11 +150,12 @@ class LocalDriver:
             self._records.write(record)
         self._begin(record, process)
 
-    def _begin(self, record: Record, process: Process | None) -> None:
+    def _begin(self, record: Record, process: Process | None) -> _Running:
         running = _Running(record, process, self._records, self._events.put_nowait, self._log_limit)
         key = (record.life.id, record.life.epoch)
         self._running[key] = running
         running.task.add_done_callback(lambda _: self._running.pop(key, None))
+        return running
 
 
 class _Running:
@@ -194,6 +233,7 @@ class _Running:
         await self._process.ended()
         whole = await end_group(self._process.pid)
         how = await self._process.reap()
+        reap_orphans(self._process.pid)
         return how if whole else f"{how}, and left processes that SIGKILL does not end"
 
     async def _mind_output(self) -> None:

@@ -10,6 +10,7 @@ import fcntl
 import os
 import signal
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, struct pidfd_info), linux/pidfd.h
@@ -169,6 +170,13 @@ async def end_group(leader: int, entry: str = "", within: float = 5.0) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def reap_orphans(group: int) -> None:
+    """Those of an ended group that became our children when their own parent ended: of a subreaper, see `zygotes`."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-group, os.WNOHANG)[0]:
+            continue
 
 
 async def _kill(pid: int) -> None:

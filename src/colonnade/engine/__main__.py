@@ -14,12 +14,16 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from colonnade.engine.config import EngineConfig
 from colonnade.engine.process import Servable, Stop, log, serve
 from colonnade.wire.errors import BadSetting
 from colonnade.wire.settings import add_flags, given
 from colonnade.wire.settings import load as load_settings
+
+if TYPE_CHECKING:
+    from colonnade.engine.resident import Held
 
 GRACE_S = 3.0
 """From being asked to end to the end, however stuck it is."""
@@ -28,13 +32,13 @@ Loader = Callable[[str, EngineConfig, Path], Servable]
 """Model (a folder or a shipped name), settings, folder for what is worth keeping between two starts."""
 
 
-def load_model(model: str, config: EngineConfig, cache: Path) -> Servable:
-    """Raises BadModel and BadSetting."""
+def load_model(model: str, config: EngineConfig, cache: Path, held: Held | None = None) -> Servable:
+    """`held`: weights in memory, if this process has any. Raises BadModel and BadSetting."""
     from colonnade.engine.folder import ModelFolder
     from colonnade.engine.worker import load_worker  # imports the kernels: seconds
 
-    folder = ModelFolder.open(model)
-    loaded = load_worker(folder, config, lambda phase: log.info("loading %s: %s", folder.name, phase), cache)
+    folder = held.folder if held is not None and str(held.folder.path) == model else ModelFolder.open(model)
+    loaded = load_worker(folder, config, lambda phase: log.info("loading %s: %s", folder.name, phase), cache, held)
     limits = config.limits(pages=loaded.pages, max_context=loaded.max_context, vocab_size=folder.vocab_size)
     facts = loaded.facts | config.facts()
     return Servable(

@@ -44,6 +44,26 @@ class Bound:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One set of weights in memory, bound to one kind of kernels (`kind`), with no program around it: no cache, no
+    thread, nothing that a fork of this process would have to make anew. `stamps`: of its files, as they were read."""
+
+    folder: ModelFolder
+    model: Decoder
+    forward: Callable[[Ops], Value]
+    kind: tuple[object, ...]
+    token_bytes: int
+    quantisation: str
+    weight_dtype: str
+    digest: str
+    stamps: tuple[object, ...]
+
+    def is_current(self) -> bool:
+        """Whether the files on the disk still are those that were read."""
+        return self.stamps == stamps(self.folder)
+
+
 class Binder:
     """Makes programs with one kind of kernels and, after the first, of one size.
 
@@ -72,19 +92,35 @@ class Binder:
 
         The memory of keys and values is taken as they are written.
         """
+        return self.finish(self.hold(folder))
+
+    def hold(self, folder: ModelFolder) -> Held:
+        """The first half of `bind`: all that replicas of one machine may share."""
         self._enter("weights")
+        stamped = stamps(folder)
         model = model_class(folder.architecture)(folder.config)
         weights = open_weights(folder.weight_files, model.expected(), model.ignored, model.optional(), model.quantised)
         quantisation, footprint = _quantisation(self._kernels, weights), self._footprint(model, weights)
         footprint.check_weights(self._kernels.free(), device_of(self._kernels))
         files = (folder.path / "config.json", *folder.weight_files)
         forward = self._forward(model, weights, files)
-        self._enter("cache")
-        self.size = self.size or self._measure(footprint.token, folder.max_context)
-        program = self._kernels.program(forward, replace(model.geometry(*self.size), kv_dtype=self._kv_dtype))
         self._enter("fingerprint")
-        digest, held = self._fingerprint(files, quantisation), _held(self._kernels, weights)
-        return Bound(folder, program, model.vocab_size, footprint.token, quantisation, held, digest)
+        digest, dtype = self._fingerprint(files, quantisation), _held(self._kernels, weights)
+        kind = (*kind_of(self._kernels), self._kv_dtype)
+        return Held(folder, model, forward, kind, footprint.token, quantisation, dtype, digest, stamped)
+
+    def finish(self, held: Held) -> Bound:
+        """The second half: the cache, the threads, the tape."""
+        self._enter("cache")
+        self.size = self.size or self._measure(held.token_bytes, held.folder.max_context)
+        geometry = replace(held.model.geometry(*self.size), kv_dtype=self._kv_dtype)
+        program = self._kernels.program(held.forward, geometry)
+        vocab_size, quantisation = held.model.vocab_size, held.quantisation
+        return Bound(held.folder, program, vocab_size, held.token_bytes, quantisation, held.weight_dtype, held.digest)
+
+    def suits(self, held: Held, folder: ModelFolder) -> bool:
+        """Whether `finish` may go on with it, in place of `bind` with the folder."""
+        return (held.kind, held.folder.path) == ((*kind_of(self._kernels), self._kv_dtype), folder.path)
 
     def _footprint(self, model: Decoder, weights: Weights) -> Footprint:
         native, quantize = isinstance(self._kernels, Repacks), self._kernels.quantize
@@ -150,6 +186,25 @@ class Resident:
         self._folder, self._program, self.fingerprint = bound.folder, bound.program, bound.fingerprint
         self._use(bound.program)
         gc.collect()
+
+
+def kind_of(kernels: Kernels) -> tuple[object, ...]:
+    """What makes the difference to weights in memory; the number of threads does not."""
+    return kernels.name, kernels.version, device_of(kernels), kernels.quantize, kernels.rounds
+
+
+def stamps(folder: ModelFolder) -> tuple[object, ...]:
+    """Which files these are, without reading them: inode, size, time of change; None for one that is not there."""
+    files = (*(folder.path / name for name in ("config.json", *SAME)), folder.tokenizer_path, *folder.weight_files)
+    return tuple(_stamp(file) for file in files)
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        about = file.stat()
+    except FileNotFoundError:
+        return None
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def device_of(kernels: Kernels) -> str:

@@ -21,9 +21,9 @@ from colonnade.engine.constraint import Constraints, GrammarFailed
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.grammar import Compiler
 from colonnade.engine.kernels.choice import choose_kernels
-from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program
+from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program, Repacks
 from colonnade.engine.memory import CacheSettings, cache_size
-from colonnade.engine.resident import Binder, Bound, Resident, device_of
+from colonnade.engine.resident import Binder, Bound, Held, Resident, device_of
 from colonnade.engine.sampler import Choose
 from colonnade.engine.spot import Spot
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
@@ -255,28 +255,22 @@ def _first_spots(chunks: list[Chunk]) -> list[Spot]:
 
 
 def load_worker(
-    folder: ModelFolder, settings: WorkerSettings, progress: Progress = lambda phase: None, cache: Path | None = None
+    folder: ModelFolder,
+    settings: WorkerSettings,
+    progress: Progress = lambda phase: None,
+    cache: Path | None = None,
+    held: Held | None = None,
 ) -> LoadedWorker:
     """Reads the weights, makes the tables and runs one step. `progress` hears the name of each phase as it begins.
 
-    `cache` is a folder for digests of weights and for their 8-bit copies (`COLONNADE_HOME/cache`). Raises BadModel and
-    BadSetting.
+    `cache` is a folder for digests of weights and for their 8-bit copies (`COLONNADE_HOME/cache`). `held`: weights that
+    are in memory already; others than these settings ask for are left alone. Raises BadModel and BadSetting.
     """
     clock = _Clock(progress)
-    if settings.dtype not in ("auto", "float32"):
-        raise BadSetting(f"dtype {settings.dtype} is not computed yet", hint="set dtype to auto or float32")
     clock.enter("kernels")
-    kernels = choose_kernels(
-        settings.kernels, settings.device, settings.threads, settings.round_activations, settings.quantize
-    )
-    binder = Binder(
-        kernels,
-        lambda token_bytes, most: cache_size(settings, token_bytes, most, kernels.free()),
-        clock.enter,
-        cache,
-        settings.kv_dtype,
-    )
-    bound = binder.bind(folder)
+    kernels = _kernels(settings)
+    binder = _binder(kernels, settings, clock.enter, cache)
+    bound = binder.bind(folder) if held is None or not binder.suits(held, folder) else binder.finish(held)
     assert binder.size is not None
     pages, context = binder.size
     constraints = Constraints(lambda: _compiler(folder, bound.vocab_size), settings.max_running, bound.vocab_size)
@@ -296,6 +290,28 @@ def load_worker(
     facts = _facts(kernels, bound, pages, context) | {"kv_dtype": settings.kv_dtype} | clock.seconds()
     resident = Resident(bound, binder, worker.use)
     return LoadedWorker(worker, resident, bound.fingerprint, facts, pages, context, folder.eos_token_ids)
+
+
+def hold_weights(folder: ModelFolder, settings: WorkerSettings, cache: Path | None = None) -> Held | None:
+    """What processes that are forked from this one can share; None for kernels whose weights are no plain memory, or
+    that would start threads to hold them. Starts none itself. Raises BadModel and BadSetting."""
+    kernels = _kernels(settings)
+    return _binder(kernels, settings, lambda phase: None, cache).hold(folder) if isinstance(kernels, Repacks) else None
+
+
+def _kernels(settings: WorkerSettings) -> Kernels:
+    if settings.dtype not in ("auto", "float32"):
+        raise BadSetting(f"dtype {settings.dtype} is not computed yet", hint="set dtype to auto or float32")
+    return choose_kernels(
+        settings.kernels, settings.device, settings.threads, settings.round_activations, settings.quantize
+    )
+
+
+def _binder(kernels: Kernels, settings: WorkerSettings, enter: Callable[[str], None], cache: Path | None) -> Binder:
+    def measure(token_bytes: int, longest: int) -> tuple[int, int]:
+        return cache_size(settings, token_bytes, longest, kernels.free())
+
+    return Binder(kernels, measure, enter, cache, settings.kv_dtype)
 
 
 def _compiler(folder: ModelFolder, vocab_size: int) -> Compiler:

@@ -9,6 +9,7 @@ from pathlib import Path
 from colonnade.drivers import ReplicaSpec
 from colonnade.fleet.orders import Start
 from colonnade.fleet.reconcile import template
+from colonnade.replica.arrival import reference_of
 from colonnade.wire.errors import BadSetting, InvalidRequest
 from colonnade.wire.settings import REGISTRY
 
@@ -19,13 +20,15 @@ _SETTINGS = {each.name: each for each in REGISTRY if each.section in SECTIONS}
 def replica_spec(start: Start, home: Path) -> ReplicaSpec:
     """What a driver needs to begin this life. `home`: the state folder, whose config.toml the replica reads too."""
     wanted = start.deployment
+    flags = settings_argv(wanted.settings)
     argv = (
         *(sys.executable, "-m", "colonnade.replica", "--model", wanted.model),
         *("--host", "127.0.0.1", "--port", "0", "--epoch", start.epoch, "--served-name", wanted.name),
-        *settings_argv(wanted.settings),
+        *flags,
     )
     env = {"COLONNADE_HOME": str(home)}
-    return ReplicaSpec(id=start.id, epoch=start.epoch, argv=argv, env=env, labels=labels(start))
+    warm = () if reference_of(wanted.model) else (*argv[:2], "colonnade.replica.warm", "--model", wanted.model, *flags)
+    return ReplicaSpec(id=start.id, epoch=start.epoch, argv=argv, env=env, labels=labels(start), warm=warm)
 
 
 def labels(start: Start) -> dict[str, str]:

@@ -113,7 +113,7 @@ async def run_agent(home: Home, settings: FleetSettings, cluster: str, url: str,
     lock = Lock(home.run / "agent.lock", "an agent")
     line = LifeLine()
     try:
-        driver = LocalDriver(home.path, log_limit=settings.log_limit)
+        driver = LocalDriver(home.path, log_limit=settings.log_limit, linger=settings.linger)
         access = partial(_access, home, url, token_file)
         agent = Agent(home, cluster, driver, access, partial(replica_spec, home=home.path), policy_of(settings))
         line.ended.add_done_callback(lambda ended: agent.stop(ended.result()))

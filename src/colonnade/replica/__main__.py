@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import sys
+from collections.abc import Callable, Sequence
 
 import uvloop
 
@@ -22,41 +23,50 @@ from colonnade.replica.backend import EngineArgv
 from colonnade.replica.face import Face
 from colonnade.replica.model import ServedModel
 from colonnade.replica.server import is_loopback, listen, serve, url
+from colonnade.replica.spare import Spares
 from colonnade.wire.errors import BadSetting, SetupError
 from colonnade.wire.settings import Resolved, add_flags, given, load, to_argv
 
+ENGINE = "colonnade.engine"
 
-def main() -> int:
-    options = _parser().parse_args()
+Open = Callable[[str, str, str, str], ServedModel]
+"""`ServedModel.open`, or one that has it open already."""
+
+
+def main(argv: Sequence[str] | None = None, opens: Open = ServedModel.open, spares: Spares | None = None) -> int:
+    """`spares`: processes that were begun for it."""
+    options = replica_parser().parse_args(argv)
+    spares = spares or Spares()
     try:
         resolved = load(given(options))
         if re.fullmatch(r"[a-z0-9]{1,32}", options.epoch) is None:
             raise BadSetting(f"--epoch {options.epoch!r}", hint="accepted: 1 to 32 of a-z and 0-9")
         logging.basicConfig(level=resolved.log.level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s")
-        reason = uvloop.run(_run(options, resolved))
+        reason = uvloop.run(_run(options, resolved, opens, spares))
     except SetupError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message
+    spares.close()
     if reason:
         sys.stderr.write(f"{reason}\n")
     return 1 if reason else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def replica_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m colonnade.replica", description=__doc__)
     parser.add_argument("--model", required=True, help="a folder, a shipped model's name, or org/name on a hub")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--epoch", default=secrets.token_hex(4), help="the name of this life of the replica")
-    parser.add_argument("--engine-module", default="colonnade.engine", help=argparse.SUPPRESS)
+    parser.add_argument("--engine-module", default=ENGINE, help=argparse.SUPPRESS)
     add_flags(parser, "", "http", "replica", "engine", "log")
     return parser
 
 
-async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
+async def _run(options: argparse.Namespace, resolved: Resolved, opens: Open, spares: Spares) -> str:
     own, reference = resolved.replica, reference_of(options.model)
 
     def opened(path: str, name: str) -> ServedModel:
-        return ServedModel.open(path, name, own.tool_parser, own.reasoning_parser)
+        return opens(path, name, own.tool_parser, own.reasoning_parser)
 
     model = opened(options.model, own.served_name) if reference is None else None
     if not is_loopback(options.host):
@@ -67,7 +77,7 @@ async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
     except OSError as error:
         hint = "choose another --port, or 0 for a free one"
         raise BadSetting(f"cannot listen on {options.host}:{options.port}: {error.strerror}", hint=hint) from error
-    face = Face(model, options.epoch, resolved.http, resolved.replica)
+    face = Face(model, options.epoch, resolved.http, resolved.replica, spares)
 
     def announce() -> None:
         line = {"url": url(options.host, bound), "events": face.events, "epoch": face.epoch, "pid": os.getpid()}

@@ -16,6 +16,7 @@ import zmq
 from colonnade.replica.caretaker import refused
 from colonnade.replica.child import Child
 from colonnade.replica.generation import Listener
+from colonnade.replica.spare import Spares
 from colonnade.wire import errors
 from colonnade.wire.errors import ColonnadeError, Internal, ReplicaLost
 from colonnade.wire.messages import (
@@ -68,8 +69,9 @@ EngineArgv = Callable[[str, str], list[str]]
 class Backend:
     """Owns the engine's process, the two sockets and the folder they lie in."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], observer: Observer) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], observer: Observer, spares: Spares) -> None:
         self._observer = observer
+        self._spares = spares
         self._folder = tempfile.TemporaryDirectory(prefix="cln-")  # 0700; ipc paths must stay under 108 bytes
         self._commands = context.socket(zmq.PUSH)
         self._reports = context.socket(zmq.PULL)
@@ -90,7 +92,7 @@ class Backend:
         self._commands.bind(self._command_end)
         self._reports.bind(self._report_end)
         asyncio.get_running_loop().add_reader(self._reports.fileno(), self._read)
-        self._child = await Child.start(argv(self._command_end, self._report_end))
+        self._child = await Child.start(argv(self._command_end, self._report_end), self._spares)
         self._watch = asyncio.create_task(self._watch_child(self._child))
 
     async def stop(self) -> None:

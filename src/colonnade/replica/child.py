@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
-from asyncio.subprocess import PIPE, Process
+
+from colonnade.replica.spare import Beside, Spares
 
 TERM_GRACE = 5.0
 """Seconds between closing the engine's stdin and SIGKILL."""
@@ -14,12 +14,12 @@ TERM_GRACE = 5.0
 class Child:
     """Its stdin is the life line: it ends when we do. Its stdout joins our stderr: ours is for data."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Beside) -> None:
         self._process = process
 
     @classmethod
-    async def start(cls, argv: list[str]) -> Child:
-        return cls(await asyncio.create_subprocess_exec(*argv, stdin=PIPE, stdout=sys.stderr.fileno()))
+    async def start(cls, argv: list[str], spares: Spares) -> Child:
+        return cls(await spares.begin(argv, answers=False))
 
     async def ended(self) -> str:
         """Wait for the end; in words, how it came."""

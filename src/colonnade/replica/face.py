@@ -12,7 +12,7 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 import zmq
 
@@ -30,8 +30,10 @@ from colonnade.replica.order import Bounds, Version
 from colonnade.replica.past import take_in
 from colonnade.replica.progress import Progress
 from colonnade.replica.publisher import Publisher
+from colonnade.replica.spare import Spares
 from colonnade.replica.spool import Spool
 from colonnade.replica.streams import Streams
+from colonnade.replica.template_process import TEMPLATES
 from colonnade.replica.templates import Templates
 from colonnade.replica.timing import Timing
 from colonnade.replica.writer import StreamWriter, WholeWriter
@@ -47,7 +49,9 @@ LAST_WORDS = 2.0
 class Face:
     """Lives on one event loop. `gone` resolves to why the process must end: "" when it was asked to."""
 
-    def __init__(self, model: ServedModel | None, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
+    def __init__(
+        self, model: ServedModel | None, epoch: str, http: HttpSettings, settings: ReplicaSettings, spares: Spares
+    ) -> None:
         """`model` None: it is still to come, with `adopt`."""
         self._model = model
         self.epoch = epoch
@@ -65,9 +69,10 @@ class Face:
         self._progress = Progress(settings.stall_timeout, time.monotonic())
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher = Publisher(self._context, epoch)
-        self._backend = Backend(self._context, self)
+        self._backend = Backend(self._context, self, spares)
+        self._spares = spares
         self._grammars = Grammars(_checker_argv(model, settings) if model else [], settings.grammar_timeout)
-        self._templates = Templates(_template_argv(model, settings) if model else [], settings.template_timeout)
+        self._templates = self._rendering(_template_argv(model, settings) if model else [])
         self._serials = itertools.count(1)
         self._generations: set[Generation] = set()
         self._waiting = 0
@@ -94,8 +99,11 @@ class Face:
     def adopt(self, model: ServedModel) -> None:
         self._model = model
         self._grammars = Grammars(_checker_argv(model, self.settings), self.settings.grammar_timeout)
-        self._templates = Templates(_template_argv(model, self.settings), self.settings.template_timeout)
+        self._templates = self._rendering(_template_argv(model, self.settings))
         self.fetching("")
+
+    def _rendering(self, argv: Sequence[str]) -> Templates:
+        return Templates(argv, self.settings.template_timeout, self._spares)
 
     async def start(self, argv: EngineArgv) -> None:
         await self._backend.start(argv)
@@ -348,5 +356,4 @@ def _checker_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
 
 
 def _template_argv(model: ServedModel, settings: ReplicaSettings) -> list[str]:
-    module = "colonnade.replica.template_process"
-    return [sys.executable, "-m", module, f"--model={model.folder.path}", f"--memory={settings.template_memory}"]
+    return [sys.executable, "-m", TEMPLATES, f"--model={model.folder.path}", f"--memory={settings.template_memory}"]

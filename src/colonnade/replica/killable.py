@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Sequence
 
+from colonnade.replica.spare import Beside, Spares
 from colonnade.wire.errors import Internal
 
 LENGTH = struct.Struct(">I")
@@ -25,10 +25,11 @@ class Died(Exception):
 class Killable:
     """One question at a time. `what` it does, in words."""
 
-    def __init__(self, argv: Sequence[str], what: str) -> None:
+    def __init__(self, argv: Sequence[str], what: str, spares: Spares | None = None) -> None:
         self._argv = argv
         self._what = what
-        self._process: Process | None = None
+        self._spares = spares or Spares()
+        self._process: Beside | None = None
         self._turn = asyncio.Lock()
 
     async def start(self) -> None:
@@ -68,10 +69,10 @@ class Killable:
         async with self._turn:
             await self._kill()
 
-    async def _running(self) -> Process:
+    async def _running(self) -> Beside:
         if self._process is not None and self._process.returncode is None:
             return self._process
-        self._process = await asyncio.create_subprocess_exec(*self._argv, stdin=PIPE, stdout=PIPE)
+        self._process = await self._spares.begin(self._argv, answers=True)
         try:
             await asyncio.wait_for(_answer(self._process), START_TIMEOUT)
         except (EOFError, TimeoutError) as error:
@@ -90,13 +91,13 @@ class Killable:
             self._process = None
 
 
-async def _ask(process: Process, question: bytes) -> None:
+async def _ask(process: Beside, question: bytes) -> None:
     assert process.stdin is not None
     process.stdin.write(LENGTH.pack(len(question)) + question)
     await process.stdin.drain()
 
 
-async def _answer(process: Process) -> bytes:
+async def _answer(process: Beside) -> bytes:
     """Raises EOFError when it has ended."""
     assert process.stdout is not None
     (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))

@@ -16,7 +16,7 @@ import json
 import resource
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +26,7 @@ from colonnade.engine.folder import ModelFolder
 from colonnade.replica.template import ChatTemplate
 from colonnade.wire.errors import InvalidRequest
 
+TEMPLATES = "colonnade.replica.template_process"
 _LENGTH = struct.Struct(">I")
 
 
@@ -96,17 +97,27 @@ def _send(sink: BinaryIO, said: Rendered | dict[int, int]) -> None:
     sink.flush()
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None, opened: ChatTemplate | None = None) -> int:
+    """`opened`: the template, in a process that was forked: it has much mapped already, which does not count."""
     parser = argparse.ArgumentParser(prog="python -m colonnade.replica.template_process", description=__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--memory", required=True, type=int, help="bytes of address space")
-    options = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_AS, (options.memory, options.memory))
-    folder = ModelFolder.open(options.model)
-    assert folder.chat_template is not None
-    template = ChatTemplate(folder.chat_template, {"bos_token": folder.bos_token, "eos_token": folder.eos_token})
-    serve(template, sys.stdin.buffer, sys.stdout.buffer)
+    options = parser.parse_args(argv)
+    limit = options.memory + (0 if opened is None else _mapped())
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    serve(opened or _open(options.model), sys.stdin.buffer, sys.stdout.buffer)
     return 0
+
+
+def _mapped() -> int:
+    """Bytes of address space that this process has."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+
+
+def _open(model: Path) -> ChatTemplate:
+    folder = ModelFolder.open(model)
+    assert folder.chat_template is not None
+    return ChatTemplate(folder.chat_template, {"bos_token": folder.bos_token, "eos_token": folder.eos_token})
 
 
 if __name__ == "__main__":

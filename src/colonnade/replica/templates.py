@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from colonnade.replica.killable import Died, Killable
+from colonnade.replica.spare import Spares
 from colonnade.replica.template_process import Rendered
 from colonnade.wire.errors import InvalidRequest
 
@@ -24,10 +25,10 @@ class Text(NamedTuple):
 
 
 class Templates:
-    """`argv` starts the process; `timeout` in seconds."""
+    """`argv` starts the process, unless one of the `spares` is it; `timeout` in seconds."""
 
-    def __init__(self, argv: Sequence[str], timeout: float) -> None:
-        self._process = Killable(argv, "renders chat templates")
+    def __init__(self, argv: Sequence[str], timeout: float, spares: Spares | None = None) -> None:
+        self._process = Killable(argv, "renders chat templates", spares)
         self._timeout = timeout
 
     async def start(self) -> None:

@@ -156,6 +156,11 @@ class FleetSettings:
         10.0, units.DURATION, "A replica that lived this long starts again at backoff_first."
     )
     poll_timeout: float = setting(20.0, units.DURATION, "How long the control plane holds a poll that has no news.")
+    linger: float = setting(
+        300.0,
+        units.DURATION,
+        "How long the warm process that replicas are forked from stays without any; 0s: replicas start plainly.",
+    )
     log_limit: int = setting(
         10 << 20, units.BYTES, "Size at which a replica's log is turned over; one old log is kept."
     )

@@ -1,0 +1,111 @@
+"""`python -m colonnade.replica.warm --model FOLDER …`: what the replicas of one model begin as copies of.
+
+It takes a replica's settings, does what does not depend on the life (imports, tokenizer, template, weights) and then
+forks, see `replica.zygote`. Each fork takes the rest of a replica's command line and is one: a face that leads its
+process group, with an engine and a template process, forked ahead of the face's threads.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from colonnade.engine.__main__ import load_model
+from colonnade.engine.__main__ import main as engine_main
+from colonnade.engine.resident import Held, stamps
+from colonnade.engine.worker import hold_weights
+from colonnade.replica import template_process
+from colonnade.replica.__main__ import ENGINE, replica_parser
+from colonnade.replica.__main__ import main as replica_main
+from colonnade.replica.guise import Guise
+from colonnade.replica.model import ServedModel
+from colonnade.replica.spare import Spares
+from colonnade.replica.template_process import TEMPLATES
+from colonnade.replica.zygote import Run, serve
+from colonnade.wire.errors import SetupError
+from colonnade.wire.settings import Resolved, given, load
+
+LATER = (
+    "uvicorn.lifespan.off",
+    "uvicorn.loops.uvloop",
+    "uvicorn.protocols.http.httptools_impl",
+)
+"""What a replica would import in its own time."""
+
+
+@dataclass(frozen=True)
+class Warm:
+    """`parsers`: the settings that the model was opened with."""
+
+    model: ServedModel
+    parsers: tuple[str, str]
+    held: Held | None
+    stamps: tuple[object, ...]
+
+    @classmethod
+    def of(cls, model: str, resolved: Resolved) -> Warm:
+        """Raises BadModel and BadSetting."""
+        own = resolved.replica
+        parsers = own.tool_parser, own.reasoning_parser
+        served = ServedModel.open(model, own.served_name, *parsers)
+        held = hold_weights(served.folder, resolved.engine, resolved.home / "cache")
+        return cls(served, parsers, held, stamps(served.folder))
+
+    def stale(self) -> bool:
+        """Whether the model's files have changed."""
+        return self.stamps != stamps(self.model.folder)
+
+    def opened(self, path: str, name: str, *parsers: str) -> ServedModel:
+        """As `ServedModel.open`."""
+        if parsers == self.parsers:
+            return replace(self.model, name=name or self.model.folder.name)
+        return ServedModel.open(path, name, *parsers)
+
+
+def main() -> int:
+    parser = replica_parser()
+    parser.add_argument("--control", type=int, required=True, help="the control socket's descriptor")
+    parser.add_argument("--mark", required=True, help="the name of the variable that marks a life")
+    parser.add_argument("--room", help="see colonnade.replica.guise")
+    options = parser.parse_args()
+    try:
+        warm = Warm.of(options.model, load(given(options)))
+    except SetupError as error:
+        sys.stderr.write(f"{error.message}; {error.hint}\n" if error.hint else f"{error.message}\n")
+        return 1
+    for module in LATER:
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    guise = Guise(options.mark)
+    guise.show([sys.executable, "-m", "colonnade.replica.warm", *sys.argv[1:-2]])  # without the room
+    with socket.socket(fileno=options.control) as control:
+        serve(control, guise, partial(run, warm, guise), warm.stale)
+    return 0
+
+
+def run(warm: Warm, guise: Guise, argv: Sequence[str]) -> int:
+    """One replica, in a process of its own that was just forked."""
+    spares = Spares(guise)
+    spares.fork(ENGINE, engine(warm), answers=False)
+    if warm.model.template is not None:
+        spares.fork(TEMPLATES, templates(warm), answers=True)
+    return replica_main(argv[3:], warm.opened, spares)  # without `python -m colonnade.replica`
+
+
+def engine(warm: Warm) -> Run:
+    return lambda argv: engine_main(argv, partial(load_model, held=warm.held))
+
+
+def templates(warm: Warm) -> Run:
+    assert warm.model.template is not None
+    return partial(template_process.main, opened=warm.model.template)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
