@@ -16,6 +16,7 @@ from typing import Any
 
 import tiny_families
 import tiny_llama
+from msgspec.structs import replace as replace_struct
 from tokenizers import Tokenizer
 
 from colonnade.engine.drafter import Drafter
@@ -26,7 +27,7 @@ from colonnade.engine.ngram import NgramDrafter
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.worker import LoadedWorker
 from colonnade.wire.errors import SetupError
-from colonnade.wire.messages import Delta, Grammar, Sampling, Submit
+from colonnade.wire.messages import Delta, Grammar, Sampling, Scoring, Submit
 
 TOKENIZER = SHIPPED / "colonnade-tiny" / "tokenizer.json"
 LATENT: dict[str, Any] = {
@@ -86,7 +87,8 @@ def run(
     loaded: LoadedWorker, submits: list[Submit], pages: int = 512, drafter: Drafter | None = None, **limits: Any
 ) -> Answers:
     """All at once."""
-    scheduler = Scheduler(Limits(**({"pages": pages, "max_context": 200, "max_running": 8} | limits)), drafter)
+    usual: dict[str, Any] = {"pages": pages, "max_context": 200, "max_running": 8}
+    scheduler = Scheduler(Limits(**(usual | limits)), drafter)
     answers: Answers = {submit.key: [] for submit in submits}
     for submit in submits:
         assert scheduler.submit(submit) is None
@@ -162,9 +164,22 @@ def logprobs(house: House) -> None:
     assert all(each.logprob <= 0 and len(each.top) == 5 for each in told)
 
 
+def scores(house: House) -> None:
+    """Of the same prompt, in one piece with transformers' numbers, in small pieces, and over a cache."""
+    asked = next(iter(requests().values()))
+    theirs_TV = house.tiny.logprobs(asked.prompt)
+    wanted = [replace_struct(asked, key=key, scoring=Scoring()) for key in "ab"]
+    for chunk in (256, 7):
+        answers = run(house.loaded, wanted, prefill_chunk=chunk)
+        for key in "ab":
+            told = [each.logprob for delta in answers[key] for each in delta.scores or []]
+            expected = theirs_TV[range(len(asked.prompt) - 1), asked.prompt[1:]]
+            assert abs(told - expected).max() < 1e-3
+
+
 def penalties(house: House) -> None:
     how = {"repetition_penalty": 1.3, "presence_penalty": 0.5, "frequency_penalty": 0.5, "logit_bias": {7: 100.0}}
-    both = [tokens(run(house.loaded, list(requests(**how).values()), **limits)) for limits in ({}, {"max_running": 1})]
+    both = [tokens(run(house.loaded, list(requests(**how).values()), max_running=most)) for most in (8, 1)]
     assert both[0] == both[1]
     assert all(7 in both[0][key] for key in house.calm)
 
@@ -233,6 +248,7 @@ FEATURES: dict[str, Callable[[House], None]] = {
     "equal answers on any number of threads": threads,
     "n-gram speculation": speculation,
     "log-probabilities": logprobs,
+    "log-probabilities of prompts": scores,
     "penalties, logit bias": penalties,
     "grammars": grammar,
     "8-bit checkpoint by block": fp8_checkpoint,

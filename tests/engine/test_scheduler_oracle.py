@@ -12,11 +12,11 @@ from seer import Seer
 from colonnade.engine.drafter import Drafter
 from colonnade.engine.limits import Limits
 from colonnade.engine.ngram import NgramDrafter
-from colonnade.engine.oracle import OracleWorker, continuation, logprob
+from colonnade.engine.oracle import OracleWorker, continuation, logprob, score
 from colonnade.engine.radix import prefix_digest
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.step import Result, Step
-from colonnade.wire.messages import Delta, Namespace, Removed, Sampling, Stored, Submit
+from colonnade.wire.messages import Delta, Logprob, Namespace, Removed, Sampling, Scoring, Stored, Submit
 
 VOCAB = 11
 STEMS = [[1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 9, 9], [1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 0, 0], [10]]
@@ -36,6 +36,7 @@ limits = st.builds(
     worth_waiting=st.integers(1, 32),
     prefix_cache=st.booleans() | st.just(True),
     draft_tokens=st.integers(1, 9),
+    score_bytes=st.sampled_from([1, 4 * VOCAB * 5, 1 << 20]),
 )
 samplings = st.builds(
     Sampling,
@@ -63,6 +64,7 @@ class Engine(RuleBasedStateMachine):
         self.results: deque[Result] = deque()  # of the first of them
         self.open: dict[str, Submit] = {}
         self.tokens: dict[str, list[int]] = {}
+        self.scores: dict[str, list[Logprob]] = {}
         self.cache: dict[bytes, int] = {}
         self.count = 0
 
@@ -77,6 +79,7 @@ class Engine(RuleBasedStateMachine):
         priority=st.integers(0, 1),
         replayed=st.integers(0, 12) | st.just(0),
         mistakes=st.lists(st.booleans(), min_size=1, max_size=7),
+        scored_from=st.none() | st.integers(0, 20),
     )
     def submit(
         self,
@@ -88,18 +91,21 @@ class Engine(RuleBasedStateMachine):
         priority: int,
         replayed: int,
         mistakes: list[bool],
+        scored_from: int | None,
     ) -> None:
         for choice in range(choices):
             prompt = stem + tail
             whole, _ = self.expected(prompt, sampling, choice)
             key = f"r{self.count}"
             self.count += 1
-            submit = Submit(key, prompt, sampling, choice, whole[:replayed], namespace, priority)
+            replay = whole[:replayed]
+            scoring = None if scored_from is None or len(replay) == len(whole) else Scoring(scored_from)
+            submit = Submit(key, prompt, sampling, choice, replay, namespace, priority, scoring=scoring)
             refused = self.scheduler.submit(submit)
             if refused is None:
                 if len(submit.replay) < len(whole):
                     self.seer.learn(submit, mistakes)
-                self.open[key], self.tokens[key] = submit, list(submit.replay)
+                self.open[key], self.tokens[key], self.scores[key] = submit, list(submit.replay), []
             else:
                 assert refused.key == key
                 assert refused.hint
@@ -154,6 +160,7 @@ class Engine(RuleBasedStateMachine):
         if step is None:
             return False
         assert sum(len(chunk.pages) for chunk in step.chunks) <= self.limits.step_tokens
+        assert sum(end - first for first, end in (chunk.scored for chunk in step.chunks)) <= self.limits.scores
         assert all(len(chunk.pages) <= self.limits.prefill_chunk for chunk in step.chunks)
         self.in_flight.append(step)
         if ahead:
@@ -174,9 +181,21 @@ class Engine(RuleBasedStateMachine):
     def expected(self, prompt: list[int], sampling: Sampling, choice: int) -> tuple[list[int], str]:
         return continuation(prompt, sampling, choice, vocab_size=VOCAB, context=self.limits.context)
 
+    def expected_scores(self, submit: Submit) -> list[Logprob]:
+        """Of each prompt token behind the start, once, whatever was cached, cut, retracted or done again."""
+        if submit.scoring is None:
+            return []
+        return [score(submit.prompt[at + 1], at, VOCAB) for at in range(submit.scoring.start, len(submit.prompt) - 1)]
+
     def hear(self, delta: Delta) -> None:
         submit = self.open[delta.key]  # never after its end or abort
         tokens = self.tokens[delta.key]
+        if delta.scores is not None:
+            assert delta.scores
+            self.scores[delta.key] += delta.scores
+            assert (delta.position, delta.tokens, delta.finish) == (0, [], None)
+            return
+        assert self.scores[delta.key] == self.expected_scores(submit)
         assert delta.position == len(tokens)
         if len(tokens) > len(submit.replay) or not self.limits.prefix_cache:
             assert not delta.cached

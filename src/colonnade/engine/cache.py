@@ -31,7 +31,8 @@ class Cache:
 
         False if they, and `headroom` pages more, cannot be had.
         """
-        known = request.tokens[:-1] if self._prefix_cache else []  # one is left to compute: it gives the next
+        # At least one is left to compute: it gives the next.
+        known = request.findable[: len(request.tokens) - 1] if self._prefix_cache else []
         lease = self.tree.match(request.namespace, known)
         own = len(request.tokens) - lease.length
         if own + headroom > self.available:
@@ -43,13 +44,13 @@ class Cache:
 
     def saved(self, request: Request) -> int:
         """Tokens of `request` that are here already."""
-        return self.tree.known(request.namespace, request.tokens) if self._prefix_cache else 0
+        return self.tree.known(request.namespace, request.findable) if self._prefix_cache else 0
 
     def saving(self, request: Request, under_way: Request) -> int:
         """Tokens that `request` need not compute if it waits for the prompt of `under_way` to be shared."""
         if under_way.shared or under_way.namespace != request.namespace or not self._prefix_cache:
             return 0
-        return common(under_way.tokens, request.tokens) - self.tree.known(request.namespace, request.tokens)
+        return common(under_way.tokens, request.findable) - self.saved(request)
 
     def extend(self, request: Request, count: int) -> bool:
         """Up to `count` pages for tokens to come, as many as are free; False if not even one can be had."""

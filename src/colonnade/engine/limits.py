@@ -29,11 +29,18 @@ class Limits:
     """Times that one of them may be overtaken."""
     draft_tokens: int = 8
     """Most drafted tokens of one request in one step, where there is a drafter."""
+    score_bytes: int = 1 << 26
+    """Of logits that the scores of one step may take."""
 
     @property
     def context(self) -> int:
         """Longest prompt and answer together: what the model reads and the cache holds."""
         return min(self.max_context, self.pages)
+
+    @property
+    def scores(self) -> int:
+        """Positions scored in one step: each takes a row of logits as wide as the vocabulary."""
+        return max(1, self.score_bytes // (4 * self.vocab_size))
 
     def refusal(self, submit: Submit, waiting: int) -> Refused | None:
         """Why `submit` will never run, judged alone and by the number that wait already."""

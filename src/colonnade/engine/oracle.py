@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
+from colonnade.engine.step import Admit, Chunk, Drawn, Result, Scored, Step
 from colonnade.wire.messages import Logprob, Sampling
 
 EMPTY = bytes(16)
@@ -36,6 +36,11 @@ def logprob(token: int, count: int, vocab_size: int) -> Logprob:
     """Not a distribution; exact to compare, and it gives every field a value."""
     likely = [(token + i) % vocab_size for i in range(count)]
     return Logprob(token, -token / vocab_size, [(each, -each / vocab_size) for each in likely])
+
+
+def score(token: int, position: int, vocab_size: int) -> Logprob:
+    """Of `token` as it is scored at `position`."""
+    return Logprob(token, -position / vocab_size)
 
 
 def continuation(
@@ -80,7 +85,8 @@ class OracleWorker:
         written = [page for chunk in step.chunks for page in chunk.pages]
         if len(set(written)) < len(written):
             raise OracleMismatch(f"step {step.number}: a page is written twice: {sorted(written)}")
-        return Result(step.number, tuple(drawn for chunk in step.chunks for drawn in self._compute(chunk)))
+        drawn = tuple(drawn for chunk in step.chunks for drawn in self._compute(chunk))
+        return Result(step.number, drawn, tuple(self._score(chunk) for chunk in step.chunks if chunk.scored[1]))
 
     def tokens(self, slot: int) -> list[int]:
         """The slot's row of the token pool."""
@@ -108,6 +114,15 @@ class OracleWorker:
             slot.history.append(value)
             self._kv[page] = value
         return self._verify(chunk, slot) if chunk.sample else []
+
+    def _score(self, chunk: Chunk) -> Scored:
+        """Positions of the chunk, computed just now; each token's own number, after its position."""
+        slot, (first, end) = self._slots[chunk.slot], chunk.scored
+        assert slot is not None
+        assert slot.admit.scoring is not None
+        if not chunk.start <= first < end <= chunk.known:
+            raise OracleMismatch(f"slot {chunk.slot}: positions {chunk.scored} are scored in {chunk}")
+        return Scored(chunk.slot, [score(slot.tokens[at + 1], at, self.vocab_size) for at in range(first, end)])
 
     def _verify(self, chunk: Chunk, slot: _Slot) -> list[Drawn]:
         """Draw after the last known token, and on while a draft is what was drawn; what is wrong is forgotten."""

@@ -47,6 +47,8 @@ class Request:
         "prompt_length",
         "reach",
         "sampling",
+        "scored",
+        "scoring",
         "shared",
         "slot",
         "sound",
@@ -62,6 +64,8 @@ class Request:
         self.key = submit.key
         self.sampling = submit.sampling
         self.choice = submit.choice
+        self.scoring = submit.scoring
+        self.scored = submit.scoring.start if submit.scoring else 0  # positions before it need no score any more
         self.namespace = submit.namespace.key(weights)
         self.marks = submit.marks
         self.priority = submit.priority
@@ -89,6 +93,18 @@ class Request:
         """Tokens to compute now: many in prefill, one in decode; none when the last is being drawn, or drafts are in
         flight: what follows them is not known before they are verified."""
         return 0 if self.drafted or self.wanted >= self.limit else self.wanted - self.computed
+
+    @property
+    def findable(self) -> list[int]:
+        """Tokens that may come from the prefix cache: none behind a position whose score is still wanted."""
+        if self.scoring is None or self.scored >= self.prompt_length - 1:
+            return self.tokens
+        return self.tokens[: self.scored]
+
+    def to_score(self, start: int, end: int) -> tuple[int, int]:
+        """Of positions [start, end), those that are to be scored."""
+        first, last = max(start, self.scored), min(end, self.prompt_length - 1)
+        return (first, last) if self.scoring is not None and first < last else (0, 0)
 
     @property
     def begun(self) -> bool:

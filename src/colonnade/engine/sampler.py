@@ -28,7 +28,7 @@ from colonnade.engine.acceptance import Guess, Weights, accept, invert
 from colonnade.engine.columns import adjusts
 from colonnade.engine.kernels.ops import Floats, Ints
 from colonnade.engine.noise import ACCEPT, uniform
-from colonnade.wire.messages import Logprob, Sampling
+from colonnade.wire.messages import Logprob, Sampling, Scoring
 
 NOT_FINITE = "the model's logits are not finite numbers at this position"
 NOTHING_ALLOWED = "the grammar allows no token at this position"
@@ -84,7 +84,9 @@ def _row(logits_V: Floats, best: int, wanted: Wanted, choose: Choose) -> Outcome
     token = best
     if sampling.temperature > 0:
         token = _draw(adjusted_V, wanted, choose)
-    return Outcome(token, None if sampling.logprobs is None else logprob(logits_V, token, sampling.logprobs))
+    return Outcome(
+        token, None if sampling.logprobs is None else logprob(logits_V, token, sampling.logprobs, sampling.labels)
+    )
 
 
 def _draw(adjusted_V: Floats, wanted: Wanted, choose: Choose) -> int:
@@ -142,13 +144,23 @@ def _top_p(weights_V: Weights, top_p: float) -> None:
     weights_V[order[kept:]] = 0.0
 
 
-def logprob(logits_V: Floats, token: int, top: int) -> Logprob:
-    """Natural logarithms of the raw distribution: of `token`, and of the `top` most likely, equals by rising id."""
+def scores(logits_SV: Floats, tokens: Sequence[int], scoring: Scoring) -> list[Logprob] | None:
+    """Of known tokens, one a row; None where a row's logits are no numbers."""
+    if not np.isfinite(logits_SV.max(axis=-1)).all():
+        return None
+    rows = zip(logits_SV, tokens, strict=True)
+    return [logprob(logits_V, token, scoring.top, scoring.labels) for logits_V, token in rows]
+
+
+def logprob(logits_V: Floats, token: int, top: int, labels: Sequence[int] = ()) -> Logprob:
+    """Natural logarithms of the raw distribution: of `token`, of the `top` most likely, equals by rising id, and of
+    `labels`."""
     wide_V = logits_V.astype(np.float64)
     peak = wide_V.max()
     norm = peak + np.log(np.exp(wide_V - peak).sum())
     likely = _most_likely(logits_V, top)
-    return Logprob(token, float(wide_V[token] - norm), [(int(best), float(wide_V[best] - norm)) for best in likely])
+    best = [(int(each), float(wide_V[each] - norm)) for each in likely]
+    return Logprob(token, float(wide_V[token] - norm), best, [float(wide_V[label] - norm) for label in labels])
 
 
 def _most_likely(logits_V: Floats, count: int) -> NDArray[np.intp]:

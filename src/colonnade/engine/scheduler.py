@@ -18,6 +18,10 @@ commit, plan, commit. `engine.pipeline` does so, with a worker on a thread of it
 A request that has ended meanwhile is draining: it keeps slot and pages for the steps that still write to them, and
 their draws for it are ignored.
 
+Scores. Where the log-probabilities of a prompt's own tokens are wanted, its chunks say at which positions: these are
+computed, not taken from the cache, and a step has a bounded number of them, for each takes a row of logits. They are
+told chunk by chunk; what was told is not computed again after a retraction.
+
 Drafts. A request that decodes, with all its tokens known, may have some more guessed and verified in the same chunk, as
 far as budget and free pages go: nobody is retracted for a guess, and none takes a token from another that decodes. What
 follows drafts depends on how many are right, so such a request is not planned again before their commit. There the
@@ -29,28 +33,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from colonnade.engine.cache import Cache
-from colonnade.engine.drafter import NOTHING, Drafter, Proposal
+from colonnade.engine.draft import Draft
+from colonnade.engine.drafter import Drafter, Proposal
 from colonnade.engine.limits import Limits
 from colonnade.engine.queue import Policy
 from colonnade.engine.request import Request, State, enlist
 from colonnade.engine.speculation import Speculation
-from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
+from colonnade.engine.step import Chunk, Drawn, Result, Scored, Step
 from colonnade.wire.messages import CacheChange, Delta, Load, Refused, Submit
-
-
-@dataclass(slots=True)
-class Draft:
-    """A step that is being put together."""
-
-    budget: int
-    spare: int
-    """Of the budget: what drafts may take."""
-    admits: list[Admit] = field(default_factory=list[Admit])
-    chunks: list[Chunk] = field(default_factory=list[Chunk])
-    rows: list[Request] = field(default_factory=list[Request])
 
 
 class Scheduler:
@@ -115,7 +108,7 @@ class Scheduler:
         A step without chunks carries the news of requests that end without one.
         """
         self._reap()
-        draft = Draft(self.limits.step_tokens, self.limits.step_tokens - len(self._running))
+        draft = Draft(self.limits, len(self._running))
         if self._suspects:
             self._plan_alone(draft)
         else:
@@ -123,7 +116,7 @@ class Scheduler:
         if not draft.rows and (self._in_flight or not self._ended):
             return None
         self.steps += 1
-        step = Step(self.steps, tuple(draft.admits), tuple(draft.chunks))
+        step = draft.step(self.steps)
         self._in_flight.append((step, draft.rows))
         return step
 
@@ -137,10 +130,10 @@ class Scheduler:
             elif pending and request.state is State.RUNNING:
                 if request.computed == len(request.pages) and not self._extend(request):
                     break  # those after it are more junior: what pages they leave are for this one
-                self._advance(draft, request, self._guess(draft, request))
+                draft.add(request, self._guess(draft, request))
         for request in prefilling:
             if request.state is State.RUNNING:
-                self._advance(draft, request)
+                draft.add(request)
         if self.retractions == retracted:
             self._admit(draft)
 
@@ -150,7 +143,7 @@ class Scheduler:
         suspect = self._suspects.pop(0)
         while not self._enter(draft, suspect, 0):  # it shared pages before; they may have been dropped since
             self._retract(self._running[-1])
-        self._advance(draft, suspect)
+        draft.add(suspect)
 
     def _guess(self, draft: Draft, request: Request) -> Proposal:
         """Drafts for a request that decodes: no more than there are pages for that no one will ask for soon."""
@@ -162,26 +155,6 @@ class Scheduler:
         if short > 0 and self.cache.available >= short + len(self._running) * self.limits.extent:
             self.cache.extend(request, short)
         return proposal.chain(len(request.pages) - ahead)
-
-    def _advance(self, draft: Draft, request: Request, guess: Proposal = NOTHING) -> None:
-        """Add the request's next chunk, as long as there is budget for it."""
-        start = request.computed
-        count = min(request.wanted - start, draft.budget, self.limits.prefill_chunk)
-        if not count:
-            return
-        end = start + count
-        sample = end == request.wanted
-        drafts = len(guess.tokens)
-        end += drafts
-        request.computed = end
-        request.wanted += sample + drafts
-        request.drafted = drafts
-        request.in_flight += 1
-        draft.budget -= count + drafts
-        draft.spare -= drafts
-        pages = tuple(request.pages[start:end])
-        draft.chunks.append(Chunk(request.slot, start, pages, sample, guess.tokens, guess.chances))
-        draft.rows.append(request)
 
     def _extend(self, request: Request) -> bool:
         """Pages for tokens to come. The junior gives way to the senior; False if that must wait for a commit."""
@@ -203,7 +176,7 @@ class Scheduler:
             company = len(self._running) + len(self._draining)
             if request is None or not self._enter(draft, request, company * self.limits.extent):
                 return
-            self._advance(draft, request)
+            draft.add(request)
 
     def _better_later(self, request: Request) -> bool:
         """Whether a prompt under way is about to leave most of this one's in the cache: choices of one request, say."""
@@ -217,7 +190,7 @@ class Scheduler:
         self._policy.leaves(self._queue, request)
         self._queue.remove(request)
         enlist(self._running, request)
-        draft.admits.append(_admission(request))
+        draft.admit(request)
         return True
 
     def _retract(self, request: Request) -> None:
@@ -234,9 +207,13 @@ class Scheduler:
         step, rows = self._in_flight.popleft()
         assert step.number == result.number, "steps are committed in order"
         deltas, self._ended = self._ended, []
-        drawn = deque(result.drawn)
+        drawn, scored = deque(result.drawn), deque(result.scored)
         for request, chunk in zip(rows, step.chunks, strict=True):
             request.in_flight -= 1
+            if chunk.scored[1]:
+                scores = scored.popleft()
+                if request.state is State.RUNNING:
+                    deltas.append(self._tell_scores(request, chunk, scores))
             if not chunk.sample:
                 continue
             if chunk.drafts:
@@ -249,6 +226,7 @@ class Scheduler:
                 if request.state is State.RUNNING:
                     deltas.append(self._accept_one(request, chunk, draw))
         assert not drawn, "draws come in the order of the chunks"
+        assert not scored, "a chunk with scored positions has its scores"
         self._reap()
         return deltas
 
@@ -304,6 +282,12 @@ class Scheduler:
         logprobs = [draw.logprob for draw in draws if draw.logprob is not None] or None
         cached, request.untold = request.untold, 0
         return Delta(request.key, position, [draw.token for draw in draws], logprobs, finish, cached)
+
+    def _tell_scores(self, request: Request, chunk: Chunk, scores: Scored) -> Delta:
+        if scores.error:
+            return self._end(request, scores.error)
+        request.scored = chunk.scored[1]
+        return Delta(request.key, 0, [], scores=scores.logprobs)
 
     def _end(self, request: Request, reason: str) -> Delta:
         """It cannot go on, and what it computed and did not share is not kept."""
@@ -377,18 +361,6 @@ class Scheduler:
         assert set(self._suspects) <= set(self._queue)
         for request in (*holders, *self._queue):
             request.validate()
-
-
-def _admission(request: Request) -> Admit:
-    """It has just begun: the pages up to `computed` come from the cache."""
-    return Admit(
-        slot=request.slot,
-        tokens=tuple(request.tokens),
-        prompt_length=request.prompt_length,
-        pages=tuple(request.pages[: request.computed]),
-        sampling=request.sampling,
-        choice=request.choice,
-    )
 
 
 def _draws(drawn: deque[Drawn], chunk: Chunk) -> list[Drawn]:

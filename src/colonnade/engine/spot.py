@@ -1,6 +1,8 @@
-"""Where a token is drawn, and the draft that it decides on."""
+"""Which rows of a step's logits are whose: where a token is drawn, with the draft that it decides on, and scores."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import msgspec
 
@@ -34,3 +36,32 @@ class Spot(msgspec.Struct, frozen=True):
 
     def next(self) -> Spot:
         return Spot(self.chunk, self.row + 1, self.slot, self.position + 1, self.drafts + 1)
+
+
+class Span(msgspec.Struct, frozen=True):
+    """The rows of logits that give the scores of a chunk."""
+
+    chunk: Chunk
+    row: int
+    """The first of them."""
+
+    @property
+    def rows(self) -> slice:
+        first, end = self.chunk.scored
+        return slice(self.row, self.row + end - first)
+
+
+def layout(chunks: Sequence[Chunk]) -> tuple[list[Span], list[Spot]]:
+    """Where scores and first draws are: a chunk has a row for each score, then one for its draw and one behind each
+    draft."""
+    spans: list[Span] = []
+    spots: list[Spot] = []
+    row = 0
+    for chunk in chunks:
+        if chunk.scored[1]:
+            spans.append(Span(chunk, row))
+            row += chunk.scored[1] - chunk.scored[0]
+        if chunk.sample:
+            spots.append(Spot(chunk, row, chunk.slot, chunk.known))
+            row += 1 + len(chunk.drafts)
+    return spans, spots

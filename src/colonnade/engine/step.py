@@ -9,7 +9,8 @@ size 1). The worker owns two tables, both indexed by slot and position:
     scheduler.plan() -> Step -> worker.run(step) -> Result -> scheduler.commit(result) -> reports
 
 A `Step` is immutable. Prefill, a chunk of it, decode and scoring are the same `Chunk`: tokens [start, start + length)
-of a slot are computed, and one token is drawn after the last of them if `sample`.
+of a slot are computed, and one token is drawn after the last of them if `sample`. A known token is *scored* at the
+position before it: the log-probability that the model gave it there.
 
 The last tokens of a chunk may be *drafts*: guesses that are computed like known tokens. A token is drawn after the last
 known one, and after each draft that equals the token drawn in its place; the first that differs ends it. So a chunk
@@ -26,7 +27,7 @@ from typing import Protocol
 import msgspec
 
 from colonnade.engine.drafter import Chances
-from colonnade.wire.messages import Logprob, Sampling
+from colonnade.wire.messages import Logprob, Sampling, Scoring
 
 
 class Admit(msgspec.Struct, frozen=True):
@@ -38,6 +39,7 @@ class Admit(msgspec.Struct, frozen=True):
     pages: Sequence[int]
     sampling: Sampling
     choice: int
+    scoring: Scoring | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -53,6 +55,8 @@ class Chunk(msgspec.Struct, frozen=True):
     drafts: Sequence[int] = ()
     chances: Sequence[Chances] = ()
     """What each draft was drawn from; empty if nothing was."""
+    scored: tuple[int, int] = (0, 0)
+    """Positions [first, end) of the chunk, each of which gives the score of the token behind it."""
 
     @property
     def known(self) -> int:
@@ -78,9 +82,18 @@ class Drawn(msgspec.Struct, frozen=True):
     error: str = ""
 
 
+class Scored(msgspec.Struct, frozen=True):
+    """What a chunk's scored positions gave, in order; one a chunk that has some. `error` ends that request."""
+
+    slot: int
+    logprobs: list[Logprob]
+    error: str = ""
+
+
 class Result(msgspec.Struct, frozen=True):
     number: int
     drawn: tuple[Drawn, ...]
+    scored: tuple[Scored, ...] = ()  # in the order of the chunks
 
 
 class Worker(Protocol):

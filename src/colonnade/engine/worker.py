@@ -25,10 +25,10 @@ from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program, Repack
 from colonnade.engine.memory import CacheSettings, cache_size
 from colonnade.engine.resident import Binder, Bound, Held, Resident, device_of
 from colonnade.engine.sampler import Choose
-from colonnade.engine.spot import Spot
-from colonnade.engine.step import Admit, Chunk, Drawn, Result, Step
+from colonnade.engine.spot import Span, Spot, layout
+from colonnade.engine.step import Admit, Chunk, Drawn, Result, Scored, Step
 from colonnade.wire.errors import BadSetting
-from colonnade.wire.messages import Sampling
+from colonnade.wire.messages import Sampling, Scoring
 
 Progress = Callable[[str], None]
 
@@ -74,6 +74,7 @@ class _Slot:
     sampling: Sampling
     choice: int
     prompt_length: int
+    scoring: Scoring | None = None
 
 
 class ModelWorker:
@@ -116,7 +117,9 @@ class ModelWorker:
             return Result(step.number, ())
         assert self._program is not None, "a step without weights"
         logits_SV = self._program.run(self._batch(step.chunks))
-        return Result(step.number, self._verify(logits_SV, [chunk for chunk in step.chunks if chunk.sample]))
+        spans, spots = layout(step.chunks)
+        scored = tuple(self._score(logits_SV, span) for span in spans)
+        return Result(step.number, self._verify(logits_SV, spots), scored)
 
     def _admit(self, admit: Admit) -> None:
         tokens = np.asarray(admit.tokens, dtype=np.int64)
@@ -124,7 +127,7 @@ class ModelWorker:
         error = f"token id {strange[0]} is outside the vocabulary of {self._vocab_size}" if len(strange) else ""
         self._tokens[admit.slot, : len(tokens)] = 0 if error else tokens
         self._pages[admit.slot, : len(admit.pages)] = admit.pages
-        self._slots[admit.slot] = _Slot(admit.sampling, admit.choice, admit.prompt_length)
+        self._slots[admit.slot] = _Slot(admit.sampling, admit.choice, admit.prompt_length, admit.scoring)
         self._errors.pop(admit.slot, None)
         if error:
             self._errors[admit.slot] = error
@@ -146,12 +149,16 @@ class ModelWorker:
             self._tokens[chunk.slot, chunk.known : chunk.known + len(chunk.drafts)] = chunk.drafts
         last_T = np.repeat(ends, lengths) - np.arange(len(slots_T))  # 1: the last token of its chunk
         drawn_T = np.repeat([1 + len(chunk.drafts) if chunk.sample else 0 for chunk in chunks], lengths)
+        wanted_T = last_T <= drawn_T
+        for chunk, end in zip(chunks, ends, strict=True):
+            first, last = (int(end) - len(chunk.pages) - chunk.start + position for position in chunk.scored)
+            wanted_T[first:last] = True
         return Batch(
             tokens=self._tokens[slots_T, positions_T],
             slots=slots_T,
             positions=positions_T,
             pages=self._pages,
-            sampled=np.flatnonzero(last_T <= drawn_T).astype(np.int32),
+            sampled=np.flatnonzero(wanted_T).astype(np.int32),
         )
 
     def _single(self, chunks: tuple[Chunk, ...]) -> Batch:
@@ -159,7 +166,7 @@ class ModelWorker:
         slots_T = np.array([chunk.slot for chunk in chunks], dtype=np.int32)
         positions_T = np.array([chunk.start for chunk in chunks], dtype=np.int32)
         self._pages[slots_T, positions_T] = [chunk.pages[0] for chunk in chunks]
-        sampled = [row for row, chunk in enumerate(chunks) if chunk.sample]
+        sampled = [row for row, chunk in enumerate(chunks) if chunk.sample or chunk.scored[1]]
         return Batch(
             tokens=self._tokens[slots_T, positions_T],
             slots=slots_T,
@@ -168,11 +175,20 @@ class ModelWorker:
             sampled=np.array(sampled, dtype=np.int32),
         )
 
-    def _verify(self, logits_SV: Floats, chunks: list[Chunk]) -> tuple[Drawn, ...]:
+    def _score(self, logits_SV: Floats, span: Span) -> Scored:
+        number, (first, end) = span.chunk.slot, span.chunk.scored
+        slot = self._slots[number]
+        assert slot is not None
+        assert slot.scoring is not None, "a chunk is scored that nobody wanted scores of"
+        tokens = self._tokens[number, first + 1 : end + 1].tolist()
+        scores = sampler.scores(logits_SV[span.rows], tokens, slot.scoring)
+        error = self._errors.get(number) or ("" if scores is not None else sampler.NOT_FINITE)
+        return Scored(number, [] if error or scores is None else scores, error)
+
+    def _verify(self, logits_SV: Floats, spots: list[Spot]) -> tuple[Drawn, ...]:
         """One draw a chunk; then, in rounds, one more for each whose draft is the token just drawn."""
-        spots = _first_spots(chunks)
         first = self._draw(logits_SV, spots)
-        if not any(chunk.drafts for chunk in chunks):
+        if not any(spot.chunk.drafts for spot in spots):
             return tuple(first)
         drawn = {each.slot: [each] for each in first}
         while spots := [spot.next() for spot in spots if spot.right(drawn[spot.slot][-1])]:
@@ -242,16 +258,6 @@ class ModelWorker:
     def _take(self, spot: Spot, outcome: sampler.Outcome) -> Drawn:
         self._tokens[spot.slot, spot.position] = outcome.token
         return Drawn(spot.slot, outcome.token, outcome.logprob, self._errors.get(spot.slot) or outcome.error)
-
-
-def _first_spots(chunks: list[Chunk]) -> list[Spot]:
-    """After the last known token of each chunk; a chunk has a row of logits there, and one behind each draft."""
-    spots: list[Spot] = []
-    row = 0
-    for chunk in chunks:
-        spots.append(Spot(chunk, row, chunk.slot, chunk.known))
-        row += 1 + len(chunk.drafts)
-    return spots
 
 
 def load_worker(

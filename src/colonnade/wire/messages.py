@@ -41,8 +41,17 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
     ignore_eos: bool = False
     logit_bias: dict[int, float] | None = None
     logprobs: int | None = None  # None: none; k: of the chosen token and of the k most likely
+    labels: tuple[int, ...] = ()  # with `logprobs`: of these tokens, too
     grammar: Grammar | None = None
     """Tokens that it does not allow are taken out before anything else; it has been checked to compile."""
+
+
+class Scoring(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The log-probabilities of a prompt's own tokens, wanted beside an answer: of each behind position `start`."""
+
+    start: int = 0
+    top: int = 0  # and of so many most likely in its place
+    labels: tuple[int, ...] = ()  # and of these
 
 
 class Namespace(msgspec.Struct, frozen=True, array_like=True):
@@ -78,6 +87,8 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
     """Another choice of an answer that its reader has begun to get: not refused because many wait."""
     marks: list[int] = []
     """Lengths of prefixes of the prompt, ascending, that are to be told of by themselves (`Stored`, `Removed`)."""
+    scoring: Scoring | None = None
+    """Its scores come in `Delta.scores`, in order and each once, ahead of the first token: there must be one."""
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
@@ -121,6 +132,7 @@ class Logprob(msgspec.Struct, frozen=True, array_like=True):
     token: int
     logprob: float
     top: list[tuple[int, float]] = []
+    labels: list[float] = []  # of the tokens that were asked for by name, in their order
 
 
 class Delta(msgspec.Struct, frozen=True, array_like=True):
@@ -133,6 +145,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     finish: str | None = None  # None: goes on; "stop": a stop token, included in `tokens`; "length"; "error"
     cached: int = 0  # prompt tokens that came from the prefix cache
     reason: str = ""  # with finish == "error": what happened, in words
+    scores: list[Logprob] | None = None  # of prompt tokens, going on where those before ended; none with tokens
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):
