@@ -86,7 +86,7 @@ def test_a_request_runs_from_prompt_to_end() -> None:
     assert (last.position, last.finish) == (1, "length")
     assert bench.right("a")
     assert bench.scheduler.plan() is None
-    assert bench.scheduler.load() == Load(pages_used=4, pages_cached=4, pages_total=256, steps=2)
+    assert bench.scheduler.load() == Load(pages_used=4, pages_cached=4, pages_total=256, steps=2, slots=32)
 
 
 def test_decodes_go_first_and_prompts_fill_the_step() -> None:
@@ -96,7 +96,7 @@ def test_decodes_go_first_and_prompts_fill_the_step() -> None:
     bench.submit("b", list(range(2, 22)))
     bench.submit("c", list(range(30, 40)))
     assert lengths(bench.plan()) == [1, 6, 3]
-    assert bench.scheduler.load() == Load(3, 0, 3 + 20 + 10, 1 + 4 + 20 + 10, 0, 256, 2, prefill=21)
+    assert bench.scheduler.load() == Load(3, 0, 3 + 20 + 10, 1 + 4 + 20 + 10, 0, 256, 2, prefill=21, slots=32)
 
 
 def test_without_budget_decodes_wait_their_turn() -> None:
@@ -335,7 +335,7 @@ def test_abort_frees_when_the_step_is_over() -> None:
     bench.scheduler.validate()
     assert bench.scheduler.load().pages_used == 3
     assert bench.finish(step) == []
-    assert bench.scheduler.load() == Load(pages_used=3, pages_cached=3, pages_total=256, steps=1)
+    assert bench.scheduler.load() == Load(pages_used=3, pages_cached=3, pages_total=256, steps=1, slots=32)
     assert not bench.scheduler.has_work
 
 

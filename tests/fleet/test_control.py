@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from colonnade.fleet.allowance import AllowanceChange
 from colonnade.fleet.control import Change, ControlPlane
 from colonnade.fleet.keys import digest
 from colonnade.fleet.sqlite import SqliteStore
 from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
-from colonnade.wire.routes import Demand, Demands, Happening, Observed, ReplicaStatus, Scaling
+from colonnade.wire.routes import Allowance, Demand, Demands, Happening, Observed, ReplicaStatus, Scaling
 
 READY = ReplicaStatus("tiny-0", "tiny", "e1", "ready", url="http://x")
 CHANGE = Change("tiny-model", 2)
@@ -120,6 +121,38 @@ async def test_gateways_hear_of_replicas_and_keys(plane: ControlPlane) -> None:
     assert plane.api_keys() == []
     with pytest.raises(NotFound):
         await plane.revoke_key("crm")
+
+
+async def test_what_a_key_may_ask_for_is_changed_live(plane: ControlPlane) -> None:
+    _, record = await plane.create_key("crm", allowance=Allowance(requests_per_minute=9, weight=2.0))
+    before = await plane.routes(-1, 0)
+    assert before.keys == (record,)
+    limited = await plane.limit_key("crm", AllowanceChange(requests_per_minute=None, tokens_per_minute=50, priority=7))
+    assert limited.allowance == Allowance(None, 50, 2.0, 7)
+    after = await plane.routes(before.revision, 60)
+    assert after.keys == (limited,)
+    await plane.limit_key("crm", AllowanceChange(priority=7))
+    assert (await plane.routes(-1, 0)).revision == after.revision, "nothing has changed"
+    told = [each.event.reason for each in await plane.events(0, 9) if each.event.kind == "key limited"]
+    assert told == ["any number of requests, 50 tokens a minute, weight 2, priority 7"]
+    with pytest.raises(NotFound):
+        await plane.limit_key("nobody", AllowanceChange())
+
+
+@pytest.mark.parametrize(
+    "allowance",
+    [
+        Allowance(requests_per_minute=-1),
+        Allowance(tokens_per_minute=-1),
+        Allowance(weight=0.0),
+        Allowance(weight=float("nan")),
+        Allowance(priority=101),
+    ],
+)
+async def test_an_allowance_that_is_none(plane: ControlPlane, allowance: Allowance) -> None:
+    with pytest.raises(InvalidRequest):
+        await plane.create_key("crm", allowance=allowance)
+    assert plane.api_keys() == []
 
 
 async def test_a_report_that_was_overtaken_counts_for_its_events_only(plane: ControlPlane) -> None:

@@ -54,6 +54,9 @@ class Client:
     async def put(self, path: str, **more: Any) -> Answer:
         return await self.request("PUT", path, **more)
 
+    async def patch(self, path: str, **more: Any) -> Answer:
+        return await self.request("PATCH", path, **more)
+
     async def post(self, path: str, **more: Any) -> Answer:
         return await self.request("POST", path, **more)
 
@@ -135,12 +138,15 @@ async def test_a_key_is_shown_once(client: Client) -> None:
     listed = (await client.get("/v1/keys")).text
     assert "crm" in listed
     assert made["key"] not in listed
+    limited = (await client.patch("/v1/keys/crm", json={"tokens_per_minute": 5})).json()
+    assert (limited["requests_per_minute"], limited["tokens_per_minute"], limited["weight"]) == (None, 5, 1.0)
+    assert (await client.patch("/v1/keys/crm", json={"tokens": 5})).status_code == 400
     assert (await client.delete("/v1/keys/crm")).json() == {"revoked": "crm"}
     events = (await client.get("/v1/events?limit=5000")).json()["data"]
-    assert [event["kind"] for event in events] == ["key created", "key revoked"]
+    assert [event["kind"] for event in events] == ["key created", "key limited", "key revoked"]
     assert made["key"] not in str(events)
     later = (await client.get(f"/v1/events?after={events[0]['id']}")).json()["data"]
-    assert [event["kind"] for event in later] == ["key revoked"]
+    assert [event["kind"] for event in later] == ["key limited", "key revoked"]
 
 
 async def test_what_is_not_there_is_told_in_the_envelope(client: Client) -> None:

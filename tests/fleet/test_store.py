@@ -14,7 +14,7 @@ from colonnade.fleet.migrations import STEPS, migrate
 from colonnade.fleet.sqlite import SqliteStore
 from colonnade.fleet.store import Only
 from colonnade.wire.errors import SetupError
-from colonnade.wire.routes import Deployment, Happening, KeyRecord, Observed, ReplicaStatus
+from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, ReplicaStatus
 
 
 def happening(number: int, source: str = "control-1") -> Happening:
@@ -31,7 +31,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "state.db")
     deployment = Deployment("tiny", "tiny-model", 2, 3, {"threads": "2"})
-    key = KeyRecord("crm", "ab" * 32, "acme", 77)
+    key = KeyRecord("crm", "ab" * 32, "acme", 77, Allowance(60, None, 0.5, 3))
     status = ReplicaStatus("tiny-0", "tiny", "e1", "ready", url="http://x", facts={"log": "l", "n": 1})
     observed = Observed("local", 4, (status,), "agent1", 9, (happening(1, "local/agent1"),))
     assert await store.begin() == 1
@@ -77,10 +77,12 @@ async def test_a_revoked_keys_name_is_free_again(store: SqliteStore) -> None:
     await store.add_key(KeyRecord("crm", "d1", "crm"), happening(1))
     with pytest.raises(sqlite3.IntegrityError):
         await store.add_key(KeyRecord("crm", "d2", "crm"), happening(2))
+    await store.limit_key("crm", Allowance(tokens_per_minute=8), happening(2))
+    assert [key.allowance.tokens_per_minute for key in await store.keys()] == [8]
     await store.revoke_key("crm", happening(3))
     await store.add_key(KeyRecord("crm", "d2", "crm"), happening(4))
     assert [key.digest for key in await store.keys()] == ["d2"]
-    assert [each.event.number for each in await store.events(0, 10)] == [1, 3, 4]  # 2 went with what it told of
+    assert [each.event.number for each in await store.events(0, 10)] == [1, 2, 3, 4]  # of the one refused, none
 
 
 async def test_events_are_asked_for_by_what_they_are_about(store: SqliteStore) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from colonnade.gateway.fairness import FairQueue, Waiting
-from colonnade.gateway.quota import Quota
+from colonnade.gateway.fairness import FairQueue, Refusal, Waiting
+from colonnade.gateway.quota import Quota, Quotas
 from colonnade.wire.errors import DeadlineExceeded, Overloaded, RateLimited
+from colonnade.wire.routes import Allowance, KeyRecord
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9)), min_size=1, max_size=60))
@@ -43,7 +45,9 @@ def test_nobody_saves_up() -> None:
     queue = FairQueue()
     for _ in range(10):
         queue.offer(Waiting("a", 100), 0.0)
-        queue.next(0.0)
+        went, _ = queue.next(0.0)
+        assert went is not None
+        queue.settle(went, 100)
     for _ in range(10):
         queue.offer(Waiting("a", 100), 0.0)
         queue.offer(Waiting("late", 100), 0.0)
@@ -85,6 +89,129 @@ def test_deadlines_and_pace() -> None:
         queue.offer(Waiting("a", 1), 0.0)
         queue.next(2.0 + 2 * number)
     assert queue.retry_after() == pytest.approx(len(queue) * 2.0, rel=0.4)
+
+
+@given(st.integers(1, 40), st.floats(0.5, 4.0))
+def test_a_tenant_that_comes_late_is_not_held_to_what_was_only_guessed(before: int, weight: float) -> None:
+    queue = FairQueue()
+    running = Waiting("greedy", 1000, weight=weight)
+    queue.go(running)
+    for _ in range(before):
+        queue.offer(Waiting("greedy", 1000, weight=weight), 0.0)
+    queue.offer(Waiting("modest", 1000), 0.0)
+    queue.settle(running, 9)
+    first, _ = queue.next(0.0)
+    second, _ = queue.next(0.0)
+    assert {each.tenant for each in (first, second) if each} == {"greedy", "modest"}
+
+
+def test_what_could_not_go_is_again_where_it_was() -> None:
+    queue = FairQueue()
+    first, second = Waiting("a", 7, size=3), Waiting("a", 7)
+    for item in (first, second):
+        queue.offer(item, 0.0)
+    assert queue.next(0.0)[0] is first
+    queue.put_back(first)
+    assert (len(queue), queue.bytes, list(queue)) == (2, 3, [first, second])
+    assert queue.next(0.0)[0] is first
+    queue.withdraw(first)
+    queue.withdraw(second)
+    queue.withdraw(second)
+    assert (len(queue), queue.bytes) == (0, 0)
+
+
+class Crowd(RuleBasedStateMachine):
+    """Whatever happens, counts and bytes are those of what waits, and each item leaves once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queue = FairQueue(most=6, most_bytes=40)
+        self.waiting: set[Waiting] = set()
+        self.running: list[Waiting] = []
+        self.now = 0.0
+
+    def gone(self, refusals: list[Refusal]) -> None:
+        for item, _ in refusals:
+            self.waiting.remove(item)
+
+    @rule(tenant=st.sampled_from("abc"), tokens=st.integers(1, 50), size=st.integers(0, 30), patience=st.integers(1, 9))
+    def come(self, tenant: str, tokens: int, size: int, patience: int) -> None:
+        item = Waiting(tenant, tokens, size, tokens % 3, 1.0 + size % 2, self.now + patience)
+        self.waiting.add(item)
+        self.gone(self.queue.offer(item, self.now))
+
+    @rule(back=st.booleans())
+    def go(self, back: bool) -> None:
+        best = max((item.priority for item in self.waiting if item.deadline > self.now), default=None)
+        item, late = self.queue.next(self.now)
+        self.gone(late)
+        if item is None:
+            assert best is None
+        elif back:
+            self.queue.put_back(item)
+        else:
+            assert item.priority == best
+            self.waiting.remove(item)
+            self.running.append(item)
+
+    @rule(tokens=st.integers(0, 90))
+    def end(self, tokens: int) -> None:
+        if self.running:
+            self.queue.settle(self.running.pop(), tokens)
+
+    @rule()
+    def leave(self) -> None:
+        for item in sorted(self.waiting, key=lambda item: item.tokens)[:1]:
+            self.waiting.remove(item)
+            self.queue.withdraw(item)
+
+    @rule(seconds=st.floats(0.1, 5.0))
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    @invariant()
+    def counts(self) -> None:
+        assert set(self.queue) == self.waiting
+        assert len(self.queue) == len(self.waiting) <= 6
+        assert self.queue.bytes == sum(item.size for item in self.waiting) <= 40
+        assert self.queue.retry_after() >= 1.0
+
+
+TestCrowd = Crowd.TestCase
+
+
+@given(st.integers(1, 500), st.integers(1, 500), st.floats(0.1, 300.0))
+def test_retry_after_is_true(limit: int, amount: int, at: float) -> None:
+    """At the time that it says the same request fits, and not a second before."""
+    quota = Quota(None, limit, 0.0)
+    quota.reserve(limit, 0.0)
+    try:
+        quota.reserve(amount, at)
+        return
+    except RateLimited as error:
+        after = error.after or 0.0
+    if after > 1:
+        with pytest.raises(RateLimited):
+            quota.reserve(amount, at + after - 1)
+    quota.reserve(amount, at + after + 1e-6)
+
+
+def test_quotas_keep_what_was_used_over_changes() -> None:
+    quotas = Quotas()
+    limited = KeyRecord("a", "d1", "t", allowance=Allowance(requests_per_minute=1))
+    quotas.update((limited, KeyRecord("b", "d2", "t")), 0.0)
+    first = quotas.of(limited)
+    assert first is not None
+    first.reserve(5, 0.0)
+    assert quotas.of(KeyRecord("b", "d2", "t")) is None
+    quotas.update((KeyRecord("a", "d1", "t", allowance=Allowance(requests_per_minute=1, tokens_per_minute=9)),), 1.0)
+    assert quotas.of(limited) is first
+    with pytest.raises(RateLimited):
+        first.reserve(1, 1.0)
+    first.give_back(5, 1.0)
+    first.reserve(1, 1.0)
+    quotas.update((), 2.0)
+    assert quotas.of(limited) is None
 
 
 def test_quota() -> None:

@@ -106,7 +106,7 @@ class Stream:
         return self.blocks
 
     async def reach(self, events: int) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while self.events < events:
                 self.more.clear()
                 await self.more.wait()

@@ -50,9 +50,13 @@ class Control:
     def api_keys(self) -> list[dict[str, Any]]:
         return self.api.call("GET", "/v1/keys")["data"]
 
-    def create_key(self, name: str) -> dict[str, Any]:
-        """`key` of the answer is shown this once."""
-        return self.api.call("POST", "/v1/keys", {"name": name})
+    def create_key(self, name: str, **limits: object) -> dict[str, Any]:
+        """`key` of the answer is shown this once. `limits`: the fields of `wire.routes.Allowance`."""
+        return self.api.call("POST", "/v1/keys", {"name": name, **limits})
+
+    def limit_key(self, name: str, **limits: object) -> dict[str, Any]:
+        """What is left out stays as it is; None takes a limit away."""
+        return self.api.call("PATCH", f"/v1/keys/{quote(name, safe='')}", limits)
 
     def revoke_key(self, name: str) -> None:
         self.api.call("DELETE", f"/v1/keys/{quote(name, safe='')}")

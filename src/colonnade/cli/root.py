@@ -28,7 +28,7 @@ COMMANDS = {
     "explain": ("colonnade.cli.commands.explain:explain", "Say why something was decided."),
     "bench": ("colonnade.cli.commands.bench:bench", "Measure a server under the load of a trace."),
     "fleet": ("colonnade.cli.commands.fleet:fleet", "See what the fleet does and why; try one on a virtual clock."),
-    "keys": ("colonnade.cli.commands.keys:keys", "Create, list and revoke API keys."),
+    "keys": ("colonnade.cli.commands.keys:keys", "Create, list, limit and revoke API keys."),
     "config": ("colonnade.cli.commands.config:config", "Show settings, and where each value comes from."),
     "doctor": (
         "colonnade.cli.commands.doctor:doctor",

@@ -338,6 +338,7 @@ class Scheduler:
             drafted=self.speculation.drafted,
             accepted=self.speculation.accepted,
             prefill=sum(request.pending for request in self._running if request.pending > 1),
+            slots=self.limits.max_running,
         )
 
     def changes(self) -> list[CacheChange]:

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from colonnade.fleet.allowance import AllowanceChange
 from colonnade.fleet.control import Change, ControlPlane
 from colonnade.fleet.store import Only
 from colonnade.wire.errors import (
@@ -25,7 +26,7 @@ from colonnade.wire.errors import (
     NotFound,
     Unauthenticated,
 )
-from colonnade.wire.routes import Demands, Observed
+from colonnade.wire.routes import Allowance, Demands, KeyRecord, Observed
 
 LONGEST_POLL_S = 25.0
 BODY_LIMIT = 16 << 20
@@ -48,6 +49,15 @@ class Endpoint:
 class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     tenant: str = ""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    weight: float = 1.0
+    priority: int = 0
+
+
+def _shown(record: KeyRecord) -> dict[str, Any]:
+    limits = msgspec.structs.asdict(record.allowance)
+    return {"name": record.name, "tenant": record.tenant, "created": record.created, **limits}
 
 
 async def _live(_plane: ControlPlane, _request: Request) -> Any:
@@ -105,13 +115,18 @@ async def _demand(plane: ControlPlane, request: Request) -> Any:
 
 
 async def _keys(plane: ControlPlane, _request: Request) -> Any:
-    return {"data": [{"name": each.name, "tenant": each.tenant, "created": each.created} for each in plane.api_keys()]}
+    return {"data": [_shown(each) for each in plane.api_keys()]}
 
 
 async def _create_key(plane: ControlPlane, request: Request) -> Any:
     asked = await _body(request, NewKey)
-    key, record = await plane.create_key(asked.name, asked.tenant)
-    return {"key": key, "name": record.name, "tenant": record.tenant, "created": record.created}
+    limits = Allowance(asked.requests_per_minute, asked.tokens_per_minute, asked.weight, asked.priority)
+    key, record = await plane.create_key(asked.name, asked.tenant, limits)
+    return {"key": key, **_shown(record)}
+
+
+async def _limit_key(plane: ControlPlane, request: Request) -> Any:
+    return _shown(await plane.limit_key(request.path_params["name"], await _body(request, AllowanceChange)))
 
 
 async def _revoke_key(plane: ControlPlane, request: Request) -> Any:
@@ -144,6 +159,7 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/demand", "For gateways: what is in flight and what waits, by deployment.", _demand),
     Endpoint("GET", "/v1/keys", "API keys by name; the keys themselves are not kept.", _keys),
     Endpoint("POST", "/v1/keys", "Create an API key; the answer shows it this once.", _create_key),
+    Endpoint("PATCH", "/v1/keys/{name}", "Change what a key may ask for; gateways hear of it at once.", _limit_key),
     Endpoint("DELETE", "/v1/keys/{name}", "Revoke an API key.", _revoke_key),
     Endpoint("GET", "/v1/events", "What was decided and happened, and why; filters.", _events),
 )

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import msgspec
 from msgspec.structs import replace
 
+from colonnade.fleet.allowance import AllowanceChange, changed, check_allowance, told
 from colonnade.fleet.autoscale import Decision
 from colonnade.fleet.board import Board
 from colonnade.fleet.demand import Counts, DemandBook
@@ -27,6 +28,7 @@ from colonnade.fleet.store import EVERY, Logged, Only, Store
 from colonnade.fleet.views import global_id, routes_of
 from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
 from colonnade.wire.routes import (
+    Allowance,
     Demands,
     Deployment,
     Desired,
@@ -175,23 +177,43 @@ class ControlPlane:
     def api_keys(self) -> list[KeyRecord]:
         return [each for _, each in sorted(self._keys.items())]
 
-    async def create_key(self, name: str, tenant: str = "") -> tuple[str, KeyRecord]:
+    async def create_key(
+        self, name: str, tenant: str = "", allowance: Allowance | None = None
+    ) -> tuple[str, KeyRecord]:
         """The key, which nobody can show again, and what is kept of it."""
         _check_name(name, "name")
+        allowance = allowance or Allowance()
+        check_allowance(allowance)
         async with self._changing:
             if name in self._keys:
                 raise Conflict(f"there is a key {name!r}", hint="revoke it, or choose another name", code="key_exists")
             key = new_key()
-            record = KeyRecord(name, digest(self._pepper, key), tenant or name, int(self._clock()))
+            record = KeyRecord(name, digest(self._pepper, key), tenant or name, int(self._clock()), allowance)
             await self._store.add_key(record, self._event("key created", name, f"tenant {record.tenant}"))
             self._keys[name] = record
             self._publish()
         return key, record
 
+    async def limit_key(self, name: str, change: AllowanceChange) -> KeyRecord:
+        """What the key may ask for from now on; gateways hear of it at once."""
+        async with self._changing:
+            record = self._key(name)
+            allowance = changed(record.allowance, change)
+            check_allowance(allowance)
+            if allowance != record.allowance:
+                await self._store.limit_key(name, allowance, self._event("key limited", name, told(allowance)))
+                record = self._keys[name] = replace(record, allowance=allowance)
+                self._publish()
+        return record
+
+    def _key(self, name: str) -> KeyRecord:
+        if name not in self._keys:
+            raise NotFound(f"no key {name!r}", hint="GET /v1/keys lists them", code="no_such_key")
+        return self._keys[name]
+
     async def revoke_key(self, name: str) -> None:
         async with self._changing:
-            if name not in self._keys:
-                raise NotFound(f"no key {name!r}", hint="GET /v1/keys lists them", code="no_such_key")
+            self._key(name)
             await self._store.revoke_key(name, self._event("key revoked", name, "asked for"))
             del self._keys[name]
             self._publish()

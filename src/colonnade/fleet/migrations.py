@@ -33,6 +33,10 @@ STEPS: tuple[str, ...] = (
     UPDATE events SET cluster = coalesce(json_extract(CAST(body AS TEXT), '$.cluster'), '');
     CREATE INDEX events_of_deployment ON events (deployment, id);
     """,
+    # 4: what a key may ask for, as JSON
+    """
+    ALTER TABLE keys ADD COLUMN allowance TEXT NOT NULL DEFAULT '{}';
+    """,
 )
 
 

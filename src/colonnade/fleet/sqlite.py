@@ -14,7 +14,7 @@ import msgspec
 
 from colonnade.fleet.migrations import migrate
 from colonnade.fleet.store import EVERY, Logged, Only
-from colonnade.wire.routes import Deployment, Happening, KeyRecord, Observed
+from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -63,14 +63,18 @@ class SqliteStore:
         await self._write(_remove_deployment, name, event)
 
     async def keys(self) -> tuple[KeyRecord, ...]:
-        columns = "name, digest, tenant, created"
+        columns = "name, digest, tenant, created, allowance"
+        rows = await self._read(f"SELECT {columns} FROM keys WHERE revoked IS NULL ORDER BY name")
         return tuple(
-            KeyRecord(*row)
-            for row in await self._read(f"SELECT {columns} FROM keys WHERE revoked IS NULL ORDER BY name")
+            KeyRecord(name, digest, tenant, created, msgspec.json.decode(allowance, type=Allowance))
+            for name, digest, tenant, created, allowance in rows
         )
 
     async def add_key(self, key: KeyRecord, event: Happening) -> None:
         await self._write(_add_key, key, event)
+
+    async def limit_key(self, name: str, allowance: Allowance, event: Happening) -> None:
+        await self._write(_limit_key, name, allowance, event)
 
     async def revoke_key(self, name: str, event: Happening) -> None:
         await self._write(_revoke_key, name, event)
@@ -148,7 +152,14 @@ def _remove_deployment(db: sqlite3.Connection, name: str, event: Happening) -> N
 
 
 def _add_key(db: sqlite3.Connection, key: KeyRecord, event: Happening) -> None:
-    db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, NULL)", (key.digest, key.name, key.tenant, key.created))
+    row = (key.digest, key.name, key.tenant, key.created, msgspec.json.encode(key.allowance).decode())
+    db.execute("INSERT INTO keys (digest, name, tenant, created, allowance) VALUES (?, ?, ?, ?, ?)", row)
+    _append(db, event)
+
+
+def _limit_key(db: sqlite3.Connection, name: str, allowance: Allowance, event: Happening) -> None:
+    row = (msgspec.json.encode(allowance).decode(), name)
+    db.execute("UPDATE keys SET allowance = ? WHERE name = ? AND revoked IS NULL", row)
     _append(db, event)
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from colonnade.wire.routes import Deployment, Happening, KeyRecord, Observed
+from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed
 
 
 class Logged(msgspec.Struct, frozen=True):
@@ -57,6 +57,8 @@ class Store(Protocol):
         ...
 
     async def add_key(self, key: KeyRecord, event: Happening) -> None: ...
+
+    async def limit_key(self, name: str, allowance: Allowance, event: Happening) -> None: ...
 
     async def revoke_key(self, name: str, event: Happening) -> None:
         """The record stays, with the time; its name may be used again."""

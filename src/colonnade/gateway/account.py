@@ -1,36 +1,87 @@
-"""What is written down of a request when it has ended: counts, times, a line of the access log."""
+"""What is written down of a request: what it is reckoned to take; when it has ended, what it took, counts, times, and a
+line of the access log."""
 
 from __future__ import annotations
 
+from colonnade.gateway.admission import Peek
 from colonnade.gateway.delivery import Delivery
+from colonnade.gateway.fairness import Waiting
 from colonnade.gateway.http1 import Head
 from colonnade.gateway.plane import Access, Plane
+from colonnade.gateway.quota import Quota
 from colonnade.gateway.target import Target
+from colonnade.gateway.usage import Usage
+from colonnade.wire.errors import RateLimited
+from colonnade.wire.routes import KeyRecord
 
 
 class Account:
     """Of one request."""
 
-    __slots__ = ("_path", "_plane", "_size", "_started", "label", "model", "tenant")
+    __slots__ = (
+        "_path",
+        "_plane",
+        "_prompt",
+        "_quota",
+        "_reserved",
+        "_size",
+        "_standing",
+        "_started",
+        "label",
+        "model",
+        "tenant",
+    )
 
     def __init__(self, plane: Plane, head: Head, body: bytes) -> None:
         self._plane = plane
         self._path = head.path
         self._size = len(body)
         self._started = plane.now()
+        self._standing: Waiting | None = None
+        self._quota: Quota | None = None
+        self._prompt = self._reserved = 0.0
         self.model = ""
         self.tenant = ""
         self.label = ""
         """The model, once a replica was found for it: clients cannot make up metrics' labels."""
 
+    def stand(self, record: KeyRecord, peek: Peek, deadline: float) -> Waiting:
+        """What its key allows it, and how it waits. What it may take is reserved: raises RateLimited."""
+        plane, allowed = self._plane, record.allowance
+        most, likely = peek.most(plane.table.usual)
+        self._prompt = self._size * plane.table.index.tokens_per_byte
+        quota = plane.quotas.of(record)
+        if quota is not None:
+            self._reserve(quota, record.name, self._prompt + most)
+        self._standing = Waiting(
+            record.tenant,
+            self._prompt + likely,
+            self._size,
+            allowed.priority,
+            allowed.weight,
+            min(deadline, self._started + plane.settings.queue_timeout),
+            self._started,
+        )
+        return self._standing
+
+    def _reserve(self, quota: Quota, key: str, tokens: float) -> None:
+        try:
+            quota.reserve(tokens, self._started)
+        except RateLimited as error:
+            self._plane.stats.limited[key, error.reason.removesuffix("_limited")] += 1
+            raise
+        self._quota, self._reserved = quota, tokens
+
     def close(self, request_id: bytes, status: int, delivery: Delivery, target: Target | None) -> None:
         plane, began = self._plane, self._started
         first, whole = delivery.first_at - began, plane.now() - began
         plane.stats.requests[self.label, status] += 1
+        used = delivery.used() if delivery.begun else None
         if delivery.begun:
             plane.stats.took(self.label, first, whole)
             if target is not None and delivery.streams:
                 plane.table.answered(target, whole - first)
+        self._settle(used, status)
         if plane.access is None:
             return
         plane.access(
@@ -44,5 +95,30 @@ class Account:
                 first_byte_s=round(first, 6),
                 duration_s=round(whole, 6),
                 request_bytes=self._size,
+                prompt_tokens=used.prompt if used else None,
+                completion_tokens=used.completion if used else None,
             )
         )
+
+    def _settle(self, used: Usage | None, status: int) -> None:
+        """Set right what was reckoned."""
+        if self._standing is None:
+            return
+        plane = self._plane
+        if used is not None:
+            plane.stats.tokens[self.tenant, "prompt"] += used.prompt
+            plane.stats.tokens[self.tenant, "completion"] += used.completion
+        if self.label:
+            plane.lobby.settle(self.model, self._standing, self._taken(used, status, self._standing.tokens))
+            if self._quota is not None:
+                self._quota.settle(self._reserved, self._taken(used, status, self._reserved), plane.now())
+        elif self._quota is not None:
+            self._quota.give_back(self._reserved, plane.now())
+
+    def _taken(self, used: Usage | None, status: int, reckoned: float) -> float:
+        """Tokens that it took; where no replica says, as far as it can be told."""
+        if used is not None:
+            return used.prompt + used.completion
+        if status == 499:
+            return self._prompt
+        return 0.0 if status >= 400 else reckoned

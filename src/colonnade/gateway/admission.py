@@ -106,6 +106,22 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
     """The header lines that tell replicas."""
 
 
+MOST_TIMEOUT = 86_400.0
+
+
+def timeout(sent: bytes) -> float:
+    """Seconds in which the answer must begin; infinite where none is said. Raises InvalidRequest."""
+    if not sent:
+        return float("inf")
+    try:
+        seconds = float(sent)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= MOST_TIMEOUT:
+        raise InvalidRequest(f"Colonnade-Timeout is seconds, above 0 and up to {MOST_TIMEOUT:.0f}")
+    return seconds
+
+
 def request_id(sent: bytes, noise: bytes) -> bytes:
     """The client's own id where it is one, else a new one."""
     return sent if sent and _REQUEST_ID.fullmatch(sent) else noise[:16].hex().encode()
@@ -117,6 +133,8 @@ def fix(identity: bytes, record: KeyRecord, now: float, noise: bytes) -> Ticket:
     lines = b"Colonnade-Request-Id: %b\r\nColonnade-Created: %d\r\nColonnade-Seed: %d\r\n" % (identity, now, seed)
     if record.tenant:
         lines += b"Colonnade-Tenant: %b\r\n" % record.tenant.encode()
+    if record is not ANYONE:
+        lines += b"Colonnade-Priority: %d\r\n" % record.allowance.priority
     return Ticket(identity, lines)
 
 
@@ -126,6 +144,17 @@ class Peek(msgspec.Struct, frozen=True, gc=False):
 
     model: Any = None
     stream: Any = None
+    max_tokens: Any = None
+    max_completion_tokens: Any = None
+    n: Any = None
+
+    def most(self, usual: float) -> tuple[float, float]:
+        """Tokens of the answer: at most, as far as the request says, and likely. `usual`: of one choice."""
+        said = self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
+        choices = self.n if isinstance(self.n, int) and 0 < self.n <= 128 else 1
+        if not isinstance(said, int) or said < 0:
+            return choices * usual, choices * usual
+        return choices * float(said), choices * min(usual, said)
 
 
 _decode = msgspec.json.Decoder(Peek).decode
@@ -139,7 +168,7 @@ def read_body(body: bytes, only: str = "") -> Peek:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the body is not a JSON object: {error}", code="invalid_json") from None
     if found.model is None and only:
-        return Peek(only, found.stream)
+        return msgspec.structs.replace(found, model=only)
     if not isinstance(found.model, str) or not found.model:
         raise InvalidRequest("`model` must name a model", hint="GET /v1/models lists them", param="model")
     return found

@@ -11,6 +11,7 @@ from colonnade.gateway.admission import Badge
 from colonnade.gateway.http1 import LAST_CHUNK, Answer, Headers, chunk, relayed_head
 from colonnade.gateway.relay import EventSplitter
 from colonnade.gateway.resume import Finish, GoOn, Instruction, Passage
+from colonnade.gateway.usage import Usage, in_body
 from colonnade.wire.errors import ColonnadeError
 from colonnade.wire.stream import event
 
@@ -46,6 +47,7 @@ class Delivery:
         "_limits",
         "_now",
         "_passage",
+        "_whole",
         "begun",
         "fingerprint",
         "first_at",
@@ -59,7 +61,7 @@ class Delivery:
         self._answer: Answer | None = None
         self._events: EventSplitter | None = None
         self._passage = Passage(partial=partial)
-        self._held = b""
+        self._held = self._whole = b""
         self.begun = False
         self.first_at = now()
         self.fingerprint = ""
@@ -105,6 +107,7 @@ class Delivery:
             return
         self._held += data
         if ended or len(self._held) > self._limits[1]:
+            self._whole = self._held if ended else b""
             self._send(self._held)
             self._held = b""
 
@@ -121,6 +124,10 @@ class Delivery:
         self.begun = True
         self.first_at = self._now()
         return self._answer.head
+
+    def used(self) -> Usage | None:
+        """What the answer cost, as far as it was delivered; None where that was not said."""
+        return in_body(self._whole) if self._events is None else self._passage.used()
 
     def lost(self, *, stalled: bool = False) -> Instruction | None:
         """What to do when the replica is lost; None: half of an answer that is no stream has gone out."""

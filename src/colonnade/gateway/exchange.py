@@ -6,23 +6,24 @@ goes on from another replica where the first one left it (`resume`). A request t
 
 from __future__ import annotations
 
-import asyncio
 import time
 
 from colonnade.gateway.account import Account
-from colonnade.gateway.admission import Peek, Ticket, fix, read_body, request_id
+from colonnade.gateway.admission import Peek, fix, read_body, request_id, timeout
 from colonnade.gateway.delivery import Client, Delivery, fingerprint
 from colonnade.gateway.endpoints import UNNAMED, named_in
+from colonnade.gateway.errand import Errand
+from colonnade.gateway.fairness import Waiting
 from colonnade.gateway.http1 import Head, error_answer
 from colonnade.gateway.losses import lost, refusal
+from colonnade.gateway.patience import Patience, Verdict, not_begun
 from colonnade.gateway.placement import Placement
 from colonnade.gateway.plane import Plane
 from colonnade.gateway.relay import EventTooLarge
 from colonnade.gateway.resume import Again, Finish, GiveUp, GoOn
 from colonnade.gateway.target import Target
-from colonnade.gateway.upstream import Pool, Upstream
+from colonnade.gateway.upstream import Upstream
 from colonnade.wire.errors import ColonnadeError, DeadlineExceeded, Internal, Overloaded
-from colonnade.wire.replay import HEADER
 
 _ELSEWHERE = (502, 503)
 """What a replica says when another one may do better: its engine is gone; it drains, or is full."""
@@ -31,7 +32,8 @@ _LEAVING = ("draining", "not_ready", "asleep")
 _OTHER = 409
 """To a replay: its numerics are others."""
 
-
+NOBODY = Waiting("", 0.0)
+"""Of a request that was not let in."""
 _NOT_READ = Peek("")
 
 
@@ -49,15 +51,14 @@ class Exchange:
         self._delivery = Delivery(client, plane.now, limits, partial=bool(head.last_event_id))
         self._tried: tuple[Target, ...] = ()
         self._place = Placement(plane, body)
-        self._upstream: Upstream | None = None
-        self._connecting: asyncio.Task[None] | None = None
+        self._errand = Errand(plane, self, client, head, body)
         self._peek = _NOT_READ
-        self._ticket: Ticket
-        self._replay = b""  # what the next replica must know to go on
-        self._wanted = ""  # the fingerprint that it must have
+        self._wanted = ""  # the fingerprint that the next replica must have
         self._reason: ColonnadeError | None = None  # why the last replica was lost
-        self._until = 0.0  # how long it may wait for a replica; 0: it does not wait
-        self._accepted = self._over = self._fresh = False
+        self._until = 0.0  # how long it may wait for another replica; 0: it does not wait
+        self._patience = Patience(plane.settings.silence_timeout, plane.limits.answer)
+        self._accepted = self._over = False
+        self.standing = NOBODY
         self.request_id = b""
 
     @property
@@ -72,25 +73,58 @@ class Exchange:
         noise = plane.noise()
         self.request_id = request_id(self._head.request_id, noise)
         try:
-            record = self._client.badge.show(plane.keys, self._head.key)
-            self._account.tenant = record.tenant
-            named = named_in(self._head.method, self._head.path)
-            only = plane.table.only if self._head.path in UNNAMED else ""
-            self._peek = read_body(self._body, only) if named is None else Peek(named)
-            self._account.model = self._peek.model
-            self._ticket = fix(self.request_id, record, time.time(), noise)
-            self._place.admit(record.tenant, noise[24:])
+            self._admit(noise)
         except ColonnadeError as error:
             self._refuse(error)
             return
         plane.budget.earn()
         plane.rescues.earn()
+        if not plane.lobby.crowded(self.model) and self.go():
+            if self._account.label:
+                plane.lobby.passed(self.model, self.standing)
+        elif plane.draining:
+            self.give_up()
+        else:
+            plane.lobby.enter(self)
+
+    def _admit(self, noise: bytes) -> None:
+        """Raises ColonnadeError."""
+        plane, account = self._plane, self._account
+        record = self._client.badge.show(plane.keys, self._head.key)
+        account.tenant = record.tenant
+        named = named_in(self._head.method, self._head.path)
+        only = plane.table.only if self._head.path in UNNAMED else ""
+        self._peek = read_body(self._body, only) if named is None else Peek(named)
+        account.model = self.model
+        self._errand.lines = fix(self.request_id, record, time.time(), noise).lines
+        self._place.admit(record.tenant, noise[24:])
+        deadline = plane.now() + timeout(self._head.timeout)
+        self._patience.expect(stream=self._peek.stream is True, deadline=deadline)
+        self.standing = account.stand(record, self._peek, deadline)
+
+    def go(self) -> bool:
+        """To a replica with a slot free, at once or from the lobby. False: there is none."""
+        try:
+            self._dispatch(late=True)
+        except Overloaded:
+            return False
+        except ColonnadeError as error:
+            self._end_badly(error)
+        return True
+
+    def give_up(self) -> None:
+        """From the lobby: there was no replica for as long as it may wait."""
+        self._until = self._plane.now()
         self._seek()
 
+    def refuse(self, error: ColonnadeError) -> None:
+        """From the lobby: it waits no longer."""
+        self._end_badly(error)
+
     def _seek(self) -> None:
-        """To a replica; where none can be reached, wait for one."""
+        """To a replica, whether a slot is free there or not: it was at one before, or none was reached for long."""
         try:
-            self._dispatch()
+            self._dispatch(late=False)
         except Overloaded as error:
             self._hold(error)
         except ColonnadeError as error:
@@ -107,61 +141,22 @@ class Exchange:
             plane.held[self] = None
 
     def retry(self) -> None:
-        """There may be a replica now."""
+        """There may be a replica now for one that was lost with its."""
         self._tried = ()
         self._seek()
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, *, late: bool) -> None:
         plane = self._plane
         epoch = self._head.last_event_id.partition(b"/")[0].decode("latin-1")
         stream = self._peek.stream is True
-        target = self._place.choose(self._peek.model, self._tried, epoch, self._wanted, stream=stream)
+        target = self._place.choose(self.model, self._tried, epoch, self._wanted, stream=stream, late=late)
         plane.held.pop(self, None)
-        self._account.label = self._peek.model
+        self._account.label = self.model
         self._accepted = False
-        pool = plane.pool(target)
-        upstream = None if self._fresh else pool.take()
-        if upstream is None:
-            self._connecting = plane.loop.create_task(self._connect(pool, target))
-        else:
-            self._send(upstream, pool)
+        self._errand.carry(target)
 
-    async def _connect(self, pool: Pool, target: Target) -> None:
-        seconds = self._plane.settings.connect_timeout
-        try:
-            async with asyncio.timeout(seconds):
-                upstream = await pool.connect()
-        except (OSError, UnicodeError) as error:  # the latter: a host name that is none
-            self._connecting = None
-            reason = f"it took no connection within {seconds:g} s" if isinstance(error, TimeoutError) else str(error)
-            self._plane.table.unreachable(target, self._plane.now())
-            if not self._over:
-                self._move(lost(reason))
-            return
-        self._connecting = None
-        if self._over:
-            upstream.drop()
-        else:
-            self._send(upstream, pool)
-
-    def _send(self, upstream: Upstream, pool: Pool) -> None:
-        self._upstream = upstream
-        if self._client.paused:
-            upstream.pause()
-        replay, body = b"", self._body
-        if self._replay:
-            replay = b"%b: %d\r\n" % (HEADER.encode(), len(self._replay))
-            body = self._replay + body
-        request = b"%b %b HTTP/1.1\r\nHost: %b\r\nContent-Length: %d\r\n%b%b%b\r\n" % (
-            self._head.method,
-            self._head.path,
-            pool.authority,
-            len(body),
-            self._ticket.lines,
-            replay,
-            self._head.forward,
-        )
-        upstream.send(self, request, body, self._plane.now())
+    def on_unreached(self, target: Target, reason: str) -> None:
+        self._move(lost(reason))
 
     # --- back to the client
 
@@ -171,8 +166,7 @@ class Exchange:
         try:
             why = self._delivery.feed(upstream.take(), ended=upstream.ended)
         except EventTooLarge:
-            upstream.drop()
-            self._upstream = None
+            self._errand.drop()
             self._end_badly(Internal(f"an event of the replica is larger than {self._plane.limits.event} bytes"))
             return
         self._until = 0.0
@@ -196,6 +190,7 @@ class Exchange:
         self._recognise(self._target, fingerprint(upstream.headers))
         self._keep = self._keep and not self._plane.draining
         delivery.open(upstream.status, upstream.headers, self.request_id, old=self._head.old, close=not self._keep)
+        self._patience.begins(streams=delivery.streams)
         self._accepted = True
         return True
 
@@ -229,7 +224,7 @@ class Exchange:
 
     def _close(self, upstream: Upstream) -> None:
         status = upstream.status
-        self._upstream = None
+        self._errand.upstream = None
         upstream.done()
         self._finish(b"", status)
 
@@ -241,11 +236,11 @@ class Exchange:
     # --- failures
 
     def on_lost(self, upstream: Upstream, reason: str) -> None:
-        self._upstream = None
+        self._errand.upstream = None
         if upstream.served > 1 and not upstream.head_seen:
             # A kept connection that the replica closed as we wrote to it: the request was most likely never read. It is
-            # tried there again on a fresh one, which happens once: `_fresh` stays.
-            self._fresh = True
+            # tried there again on a fresh one, which happens once: `fresh` stays.
+            self._errand.fresh = True
             self._reason = lost(reason)
             self._place.release()
             self._seek()
@@ -262,9 +257,9 @@ class Exchange:
                 self._finish(data, 200)
                 return
             case GoOn(replay, wanted):
-                self._replay, self._wanted = replay, wanted
+                self._errand.replay, self._wanted = replay, wanted
             case Again():
-                self._replay, self._wanted = b"", ""
+                self._errand.replay, self._wanted = b"", ""
             case GiveUp(why):
                 self._end_badly(lost(f"{reason}; {why}" if why else reason))
                 return
@@ -274,7 +269,7 @@ class Exchange:
         if not plane.rescues.spend():
             self._end_badly(self._reason)
             return
-        if self._replay:
+        if self._errand.replay:
             plane.stats.resumed += 1
         self._seek_elsewhere()
 
@@ -290,13 +285,13 @@ class Exchange:
         before = self._plane.stats.retries
         self._seek()
         if self._target is not None and not self._delivery.begun:
-            before[self._peek.model] += 1
+            before[self.model] += 1
 
     def _again(self, upstream: Upstream) -> bool:
         """It is full: another replica works on it now. False: there is none, or enough was tried."""
         plane = self._plane
         tried = (*self._tried, self._target) if self._target else self._tried
-        if len(tried) >= plane.limits.tries or not plane.table.others(self._peek.model, plane.now(), tried):
+        if len(tried) >= plane.limits.tries or not plane.table.others(self.model, plane.now(), tried):
             return False
         if not plane.budget.spend():
             return False
@@ -307,7 +302,7 @@ class Exchange:
 
     def _let_go(self) -> None:
         """Of the replica that has it."""
-        self._upstream = None
+        self._errand.upstream = None
         if self._target is not None:
             self._tried = (*self._tried, self._target)
         self._place.release()
@@ -332,16 +327,12 @@ class Exchange:
     # --- what else happens to it
 
     def pause(self) -> None:
-        """The client takes nothing now: neither do we."""
-        if self._upstream is not None:
-            self._upstream.pause()
+        self._errand.pause()
 
     def resume(self) -> None:
-        if self._upstream is not None:
-            if self._target is not None and self._target.in_flight == 1:
-                self._target.pulse.begin(self._plane.now())
-            self._upstream.heard_at = self._plane.now()
-            self._upstream.resume()
+        if self._target is not None and self._target.in_flight == 1:
+            self._target.pulse.begin(self._plane.now())
+        self._errand.resume()
 
     def leave(self) -> None:
         """The client is gone. A resumable stream is not an exception: its replica knows from the request's header
@@ -349,53 +340,39 @@ class Exchange:
         if self._over:
             return
         self._plane.stats.left += 1
-        if self._upstream is not None:
-            self._upstream.drop()
-            self._upstream = None
+        self._errand.drop()
         self._over_with(499)
 
     def cut(self) -> None:
         """The gateway shuts down."""
-        if self._upstream is not None:
-            self._upstream.drop()
-            self._upstream = None
+        self._errand.drop()
         self._end_badly(Overloaded("the gateway shuts down", hint="send the request again", code="draining"))
 
     def check(self, now: float) -> None:
-        upstream = self._upstream
+        upstream = self._errand.upstream
         if upstream is None or self._client.paused:
             return
-        assert self._target is not None
-        if self._target.stalled(now) and self._moves_on(now):
+        target = self._target
+        assert target is not None
+        stalled = target.stalled(now) and self._plane.table.better(self.model, now, target, self._wanted)
+        begun = self._delivery.begun
+        if verdict := self._patience.verdict(now, upstream.heard_at, begun=begun, stalled=stalled):
+            self._errand.drop()
+            self._impatient(verdict, target, now)
+
+    def _impatient(self, verdict: Verdict, target: Target, now: float) -> None:
+        if verdict == "late":
+            self._end_badly(not_begun())
             return
-        patience = self._patience()
-        if now - upstream.heard_at <= patience:
-            return
-        upstream.drop()
-        self._upstream = None
-        self._plane.table.unreachable(self._target, now)
-        if not self._accepted and self._peek.stream is not True:
-            self._end_badly(DeadlineExceeded(f"no answer within {patience:g} s", hint="ask for a stream"))
+        plane, seconds = self._plane, self._patience.seconds
+        plane.table.unreachable(target, now)
+        if verdict == "stalled":
+            plane.stats.stalls += 1
+            self._fail("it makes no progress", stalled=True)
+        elif not self._accepted and self._peek.stream is not True:
+            self._end_badly(DeadlineExceeded(f"no answer within {seconds:g} s", hint="ask for a stream"))
         else:
-            self._fail(f"not a byte of it for {patience:g} s")
-
-    def _moves_on(self, now: float) -> bool:
-        """From a replica that makes no progress, if there is another."""
-        plane, stalled, upstream = self._plane, self._target, self._upstream
-        assert stalled is not None
-        assert upstream is not None
-        if not plane.table.better(self._peek.model, now, stalled, self._wanted):
-            return False
-        upstream.drop()
-        plane.stats.stalls += 1
-        plane.table.unreachable(stalled, now)
-        self._fail("it makes no progress", stalled=True)
-        return True
-
-    def _patience(self) -> float:
-        """Streams have keep-alives; other answers are silent until they are whole."""
-        streams = self._delivery.streams if self._accepted else self._peek.stream is True
-        return self._plane.settings.silence_timeout if streams else self._plane.limits.answer
+            self._fail(f"not a byte of it for {seconds:g} s")
 
     @property
     def _target(self) -> Target | None:
@@ -403,6 +380,8 @@ class Exchange:
 
     def _over_with(self, status: int) -> None:
         self._over = True
+        self._errand.end()
         self._plane.held.pop(self, None)
+        self._plane.lobby.leave(self.standing, self.model)
         self._account.close(self.request_id, status, self._delivery, self._target)
         self._place.release()

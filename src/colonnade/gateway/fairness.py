@@ -3,15 +3,17 @@
     next = the highest priority; of those the tenant that got the least service; of its requests the one that came first
     service[tenant] += tokens / weight          when a request goes, as guessed; set right when it is over
 
-After the Virtual Token Counter (Sheng et al., OSDI 2024): a tenant that comes after a pause starts at the least service
-of those that wait, so that nobody saves up. Requests are held here and go when there is room (late binding), so that a
-late, more important one overtakes. When count or bytes are full, the lowest priority goes, of it the tenant with most
-waiting, of it the last to come; a newcomer that is no better than that is refused itself.
+After the Virtual Token Counter (Sheng et al., OSDI 2024): a tenant that comes after a pause starts at the least
+service of those that wait, so that nobody saves up; at what those have had for sure, since a guess may be far too
+high. Requests are held here and go when there is room (late binding), so that a late, more important one overtakes.
+When count or bytes are full, the lowest priority goes, of it the tenant with most waiting, of it the last to come; a
+newcomer that is no better than that is refused itself.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from colonnade.wire.errors import CapacityError, DeadlineExceeded, Overloaded
@@ -21,7 +23,7 @@ _FADE = 0.98
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """`tokens`: service it is expected to take; `deadline` in seconds of the same clock as `now`."""
+    """`tokens`: service it is expected to take; `deadline` and `since` in seconds of the same clock as `now`."""
 
     tenant: str
     tokens: float
@@ -29,6 +31,7 @@ class Waiting:
     priority: int = 0
     weight: float = 1.0
     deadline: float = float("inf")
+    since: float = 0.0
 
 
 Refusal = tuple[Waiting, CapacityError | DeadlineExceeded]
@@ -41,12 +44,18 @@ class FairQueue:
         self._most, self._most_bytes = most, most_bytes
         self._queues: dict[tuple[int, str], deque[Waiting]] = {}
         self._service: dict[str, float] = {}
+        self._guessed: dict[str, float] = {}
+        """Of the service, what is not settled yet."""
         self._bytes = self._count = 0
         self._gap = 0.0
         self._went_at: float | None = None
 
     def __len__(self) -> int:
         return self._count
+
+    def __iter__(self) -> Iterator[Waiting]:
+        for queue in list(self._queues.values()):
+            yield from list(queue)
 
     @property
     def bytes(self) -> int:
@@ -55,12 +64,10 @@ class FairQueue:
     def offer(self, item: Waiting, now: float) -> list[Refusal]:
         """The item waits, unless it is in what is returned: those refused for want of room."""
         self._lift(item.tenant)
-        self._queues.setdefault((item.priority, item.tenant), deque()).append(item)
-        self._count += 1
-        self._bytes += item.size
+        self._put(item)
         refused: list[Refusal] = []
         while self._count > self._most or self._bytes > self._most_bytes:
-            refused.append((self._shed(), self._full(now)))
+            refused.append((self._shed(), self._full()))
         return refused
 
     def next(self, now: float) -> tuple[Waiting | None, list[Refusal]]:
@@ -70,48 +77,97 @@ class FairQueue:
             key = min(self._queues, key=lambda key: (-key[0], self._service[key[1]]))
             item = self._take(key, last=False)
             if item.deadline > now:
-                self._service[item.tenant] += item.tokens / item.weight
+                self._count_in(item, item.tokens)
                 self._pace(now)
                 return item, late
-            late.append((item, DeadlineExceeded("its deadline passed while it waited", code="deadline_exceeded")))
+            late.append((item, too_late()))
         return None, late
+
+    def go(self, item: Waiting) -> None:
+        """It goes without having waited, since nobody waits: its service is counted."""
+        self._lift(item.tenant)
+        self._count_in(item, item.tokens)
+
+    def put_back(self, item: Waiting) -> None:
+        """It was to go and could not: it is again where it was, and its service is not counted."""
+        self._count_in(item, -item.tokens)
+        self._put(item, first=True)
+
+    def withdraw(self, item: Waiting) -> None:
+        """It waits no longer, if it did."""
+        key = (item.priority, item.tenant)
+        queue = self._queues.get(key)
+        if queue is not None and item in queue:
+            queue.remove(item)
+            self._left(key, item)
 
     def settle(self, item: Waiting, tokens: float) -> None:
         """It took so many tokens, not those that were expected."""
-        self._service[item.tenant] += (tokens - item.tokens) / item.weight
+        self._count_in(item, -item.tokens)
+        self._service[item.tenant] += tokens / item.weight
 
     def retry_after(self) -> float:
         """Seconds until those that wait now will have gone, at the pace of late."""
         return max(1.0, self._count * self._gap)
 
+    def _count_in(self, item: Waiting, tokens: float) -> None:
+        self._service[item.tenant] += tokens / item.weight
+        self._guessed[item.tenant] += tokens / item.weight
+
     def _lift(self, tenant: str) -> None:
         if any(key[1] == tenant for key in self._queues):
             return
-        least = min((self._service[key[1]] for key in self._queues), default=max(self._service.values(), default=0.0))
-        self._service[tenant] = max(self._service.get(tenant, 0.0), least)
+        others = {key[1] for key in self._queues}
+        sure = {each: had - self._guessed[each] for each, had in self._service.items()}
+        least = min((sure[each] for each in others), default=max(sure.values(), default=0.0))
+        guessed = self._guessed.setdefault(tenant, 0.0)
+        self._service[tenant] = max(self._service.get(tenant, 0.0), least + guessed)
 
     def _shed(self) -> Waiting:
         lowest = min(priority for priority, _ in self._queues)
         key = max((key for key in self._queues if key[0] == lowest), key=lambda key: len(self._queues[key]))
         return self._take(key, last=True)
 
+    def _put(self, item: Waiting, *, first: bool = False) -> None:
+        queue = self._queues.setdefault((item.priority, item.tenant), deque())
+        if first:
+            queue.appendleft(item)
+        else:
+            queue.append(item)
+        self._count += 1
+        self._bytes += item.size
+
     def _take(self, key: tuple[int, str], *, last: bool) -> Waiting:
         queue = self._queues[key]
         item = queue.pop() if last else queue.popleft()
-        if not queue:
+        self._left(key, item)
+        return item
+
+    def _left(self, key: tuple[int, str], item: Waiting) -> None:
+        if not self._queues[key]:
             del self._queues[key]
         self._count -= 1
         self._bytes -= item.size
-        return item
 
     def _pace(self, now: float) -> None:
+        """Of those that go while others wait: the time after the last one that waited says nothing of it."""
         if self._went_at is not None:
             self._gap = self._gap * _FADE + (now - self._went_at) * (1 - _FADE) if self._gap else now - self._went_at
-        self._went_at = now
+        self._went_at = now if self._queues else None
 
-    def _full(self, now: float) -> Overloaded:
+    def _full(self) -> Overloaded:
+        after = self.retry_after()
         return Overloaded(
             f"{self._count} requests of {self._bytes} bytes wait, and this one is the least of them",
-            hint=f"send it again in {self.retry_after():.0f} s",
+            hint=f"send it again in {after:.0f} s; gateway.queue_limit and gateway.queue_bytes are the knobs",
             code="queue_full",
+            after=after,
         )
+
+
+def too_late() -> DeadlineExceeded:
+    return DeadlineExceeded(
+        "its deadline passed while it waited",
+        hint="Colonnade-Timeout and gateway.queue_timeout are the knobs",
+        code="deadline_exceeded",
+    )

@@ -7,6 +7,7 @@ here again, so that they do not hang on another library's defaults: RFC 9112, se
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil, isfinite
 
 import msgspec
 
@@ -72,6 +73,7 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     key: bytes  # the API key as sent, b"" where there is none
     request_id: bytes  # as sent, not checked
     last_event_id: bytes
+    timeout: bytes  # seconds, as sent, not checked
     length: int | None  # of the body in bytes; None: chunked
     expects: bool  # waits for "100 Continue"
     proxied: bool  # another proxy stands in front, so the peer's address is not the client's
@@ -89,7 +91,7 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
     lengths: list[bytes] = []
     hosts = 0
     chunked = expects = proxied = False
-    bearer = key = request_id = last_event_id = b""
+    bearer = key = request_id = last_event_id = timeout = b""
     forward: list[bytes] = []
     for name, value in headers:
         kind = name.lower()
@@ -107,6 +109,8 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
             key = value
         elif kind == b"colonnade-request-id":
             request_id = value
+        elif kind == b"colonnade-timeout":
+            timeout = value
         elif kind == b"transfer-encoding":
             _check_coding(value, again=chunked)
             chunked = True
@@ -123,7 +127,7 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
     path = target.partition(b"?")[0]
     if bearer[:7].lower() == b"bearer ":
         key = bearer[7:].strip()
-    return Head(method, path, old, key, request_id, last_event_id, length, expects, proxied, b"".join(forward))
+    return Head(method, path, old, key, request_id, last_event_id, timeout, length, expects, proxied, b"".join(forward))
 
 
 def _check_coding(value: bytes, *, again: bool) -> None:
@@ -237,6 +241,7 @@ def error_answer(
 ) -> bytes:
     """`error` in the envelope of the path; refusals for want of capacity say when to come back."""
     body = msgspec.json.encode(error.enveloped(path.decode("latin-1"), request_id.decode("latin-1")))
-    if error.retryable and error.status in (429, 502, 503):
-        more += b"Retry-After: 1\r\n"
+    after = 1.0 if error.after is None else error.after
+    if error.retryable and error.status in (429, 502, 503) and isfinite(after):
+        more += b"Retry-After: %d\r\n" % max(1, ceil(after))
     return answer(error.status, body, b"application/json", request_id=request_id, close=close, more=more)

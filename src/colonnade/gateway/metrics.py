@@ -33,6 +33,7 @@ class _Reading(Collector):
         first = {model: times[0] for model, times in stats.times.items()}
         whole = {model: times[1] for model, times in stats.times.items()}
         yield _histogram("first_byte_seconds", "From the request to the answer's first byte.", first)
+        yield _histogram("wait_seconds", "Until a request that waited for a slot got one.", stats.waits)
         yield _histogram("duration_seconds", "From the request to the answer's last byte.", whole)
 
     def _counters(self) -> Iterable[Metric]:
@@ -49,6 +50,14 @@ class _Reading(Collector):
         for model, count in stats.retries.items():
             retries.add_metric((model,), count)
         yield retries
+        tokens = _counter("tokens", "Tokens of answers that said what they cost.", ("tenant", "kind"))
+        for (tenant, kind), count in stats.tokens.items():
+            tokens.add_metric((tenant, kind), count)
+        yield tokens
+        limited = _counter("limited", "Requests refused by a key's limits, by which.", ("key", "limit"))
+        for (key, limit), count in stats.limited.items():
+            limited.add_metric((key, limit), count)
+        yield limited
         yield _count("broken_streams", "Answers that ended by an error after they had begun.", stats.broken)
         yield _count("resumed_streams", "Times that a stream went on from another replica.", stats.resumed)
         yield _count("stalled", "Requests taken from a replica that made no progress.", stats.stalls)
@@ -59,9 +68,18 @@ class _Reading(Collector):
         plane = self._plane
         yield _gauge("ready", "1 when a request could be served.", int(not plane.reason_not_ready()))
         yield _gauge("connections", "Connections of clients.", len(plane.clients))
-        yield _gauge("held", "Requests that wait for a replica that can be reached.", len(plane.held))
+        yield _gauge("held", "Requests that lost their replica and wait for one that can be reached.", len(plane.held))
+        yield from self._lobby()
         yield _gauge("keys", "API keys known.", len(plane.keys))
         yield _gauge("routes_revision", "Revision of the routes in use.", plane.revision)
+
+    def _lobby(self) -> Iterable[Metric]:
+        waiting = GaugeMetricFamily(PREFIX + "waiting", "Requests that wait for a slot.", labels=("model",))
+        size = GaugeMetricFamily(PREFIX + "waiting_bytes", "Bytes of their bodies.", labels=("model",))
+        for model, queue in self._plane.lobby.queues().items():
+            waiting.add_metric((model,), len(queue))
+            size.add_metric((model,), queue.bytes)
+        yield from (waiting, size)
 
     def _replicas(self) -> Iterable[Metric]:
         labels = ("model", "replica")

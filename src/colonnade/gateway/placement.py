@@ -32,14 +32,16 @@ class Placement:
         self._tenant = tenant
         self._chance = int.from_bytes(noise, "big") / 2**32
 
-    def choose(self, model: str, tried: tuple[Target, ...], epoch: str, fingerprint: str, *, stream: bool) -> Target:
+    def choose(
+        self, model: str, tried: tuple[Target, ...], epoch: str, fingerprint: str, *, stream: bool, late: bool
+    ) -> Target:
         """Raises what `Table.choose` raises."""
         plane = self._plane
         table, now = plane.table, plane.now()
         if self._ask is NOTHING and table.asks(model):
             read = prefix.read(self._body, self._tenant)
             self._ask = Ask(read.links, read.session)
-        target = table.choose(model, now, tried, epoch, fingerprint, self._ask, self._chance)
+        target = table.choose(model, now, tried, epoch, fingerprint, self._ask, self._chance, late=late)
         self.target, self._probe = target, target.probing
         if self._ask is not NOTHING:
             charge = self._charge = table.charge(target, self._ask, now)
@@ -61,6 +63,7 @@ class Placement:
                 self._settle(self._charge)
             self._plane.table.release(self.target, probe=self._probe)
             self.target = None
+            self._plane.lobby.wake()
 
     def _settle(self, charge: Charge) -> None:
         if charge is self._charge:

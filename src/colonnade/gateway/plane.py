@@ -12,7 +12,9 @@ from typing import Any, Protocol
 import msgspec
 
 from colonnade.gateway.admission import NOISE, Keys
+from colonnade.gateway.lobby import Lobby
 from colonnade.gateway.policies import POLICIES
+from colonnade.gateway.quota import Quotas
 from colonnade.gateway.routing import RetryBudget, Table
 from colonnade.gateway.stats import Stats
 from colonnade.gateway.target import Target
@@ -92,6 +94,8 @@ class Access(msgspec.Struct, frozen=True):
     first_byte_s: float
     duration_s: float
     request_bytes: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
 
 
 class Plane:
@@ -112,14 +116,16 @@ class Plane:
         self.loop = loop
         self.now = loop.time
         self.loopback = loopback
-        self.table = Table(POLICIES[settings.policy]())
+        self.table = Table(POLICIES[settings.policy](), settings.replica_slots)
         self.stats = Stats()
+        self.lobby = Lobby(self.table, settings, self.stats, loop)
+        self.quotas = Quotas()
         self.budget = RetryBudget()
         self.rescues = RetryBudget(share=1.0, most=4096.0)
         """Of requests whose replica was lost: it takes all of its requests at once, so the reserve is what several may
         carry; a request has its own bound (`resume.FRUITLESS`)."""
         self.held: dict[Held, None] = {}
-        """In the order in which they came."""
+        """Those that lost their replica and find no other, in the order in which they came."""
         self.pools: dict[str, Pool] = {}
         self.cards: dict[str, list[dict[str, Any]]] = {}
         """What replicas say they serve, by epoch."""
@@ -146,6 +152,7 @@ class Plane:
             raise BadSetting("the keys of the routes are not hexadecimal", hint="make them anew") from None
         pools = {route.epoch: Pool(route.url, self.loop) for route in routes.routes}
         self.keys = keys
+        self.quotas.update(routes.keys, self.now())
         came, went = self.table.update(routes)
         for target in went:
             self.pools.pop(target.route.epoch).close()
@@ -157,9 +164,10 @@ class Plane:
         return came, went
 
     def seek(self) -> None:
-        """Those that wait for a replica look again, the first first."""
+        """Those that wait for a replica look again: first those that had one."""
         for held in list(self.held):
             held.retry()
+        self.lobby.check(self.now())
 
     def demand(self) -> list[Demand]:
         """By deployment, those with nothing to do included."""
@@ -167,6 +175,7 @@ class Plane:
         for target in self.table.targets.values():
             flying[target.route.model] += target.in_flight
         held = Counter(each.model for each in self.held)
+        held.update({model: len(queue) for model, queue in self.lobby.queues().items()})
         return [Demand(name, flying[name] + held[name], held[name]) for name in sorted(flying)]
 
     def reason_not_ready(self) -> str:

@@ -6,9 +6,11 @@ what was used beyond is owed, and the next one waits for it.
 
 from __future__ import annotations
 
-from math import ceil
+from collections.abc import Iterable
+from math import ceil, isfinite
 
 from colonnade.wire.errors import RateLimited
+from colonnade.wire.routes import KeyRecord
 
 MINUTE = 60.0
 
@@ -64,13 +66,44 @@ class Quota:
         """Raises RateLimited, with the seconds after which the same request fits."""
         wait = max(self._requests.wait(1, now), self._tokens.wait(tokens, now))
         if wait > 0:
-            named = "requests" if self._requests.wait(1, now) >= wait else "tokens"
-            after = "never" if wait == float("inf") else f"in {ceil(wait)} s"
+            requests = self._requests.wait(1, now) >= wait
             raise RateLimited(
-                f"the key's {named} a minute are used up", hint=f"send it again {after}", code="rate_limited"
+                f"the key's {'requests' if requests else 'tokens'} a minute are used up",
+                hint=f"send it again in {ceil(wait)} s" if isfinite(wait) else "never: the limit is 0",
+                code="requests_limited" if requests else "tokens_limited",
+                after=wait,
             )
         self._requests.take(1, now)
         self._tokens.take(tokens, now)
 
     def settle(self, reserved: float, used: float, now: float) -> None:
         self._tokens.take(used - reserved, now)
+
+    def give_back(self, reserved: float, now: float) -> None:
+        """It came to nothing: no replica has seen it."""
+        self._requests.take(-1, now)
+        self._tokens.take(-reserved, now)
+
+
+class Quotas:
+    """Of all keys that have limits, by digest. A key whose limits change keeps what it has used."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Quota] = {}
+
+    def update(self, keys: Iterable[KeyRecord], now: float) -> None:
+        before, self._by_key = self._by_key, {}
+        for key in keys:
+            allowed = key.allowance
+            limits = (allowed.requests_per_minute, allowed.tokens_per_minute)
+            quota = before.get(key.digest)
+            if quota is not None:
+                quota.change(*limits, now)
+            elif limits != (None, None):
+                quota = Quota(*limits, now)
+            if quota is not None:
+                self._by_key[key.digest] = quota
+
+    def of(self, key: KeyRecord) -> Quota | None:
+        """None: it may ask for whatever it likes."""
+        return self._by_key.get(key.digest)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from colonnade.gateway.usage import Usage
 from colonnade.wire.replay import Replay, encode
 from colonnade.wire.stream import DONE, EventId
 
@@ -31,7 +32,7 @@ _MOVABLE = frozenset({"replica_lost", "draining"})
 """Errors of a replica that leaves, or whose engine did; others are about the request."""
 
 _TOKENS = re.compile(rb"^: tokens \d{1,9}(?: \d{1,9})+\n", re.MULTILINE)
-_USAGE = re.compile(rb"^: usage prompt=\d+ cached=(\d+) completion=(\d+)$", re.MULTILINE)
+_USAGE = re.compile(rb"^: usage prompt=(\d+) cached=(\d+) completion=(\d+)$", re.MULTILINE)
 _ID = re.compile(rb"^id: ([^\n]*)$", re.MULTILINE)
 
 
@@ -76,6 +77,7 @@ class Passage:
         "_lines",
         "_losses",
         "_parts",
+        "_prompt",
         "_size",
         "_whole",
         "partial",
@@ -88,7 +90,7 @@ class Passage:
         self._lines = bytearray()
         self._id = b""
         self._cached = -1
-        self._completion = -1
+        self._prompt = self._completion = -1
         self._fruitless = self._losses = 0
         self._whole = False
 
@@ -153,6 +155,19 @@ class Passage:
         replay = Replay(fingerprint, lines, list(now.finished), max(self._cached, 0), now.event)
         return GoOn(encode(replay), fingerprint)
 
+    def used(self) -> Usage | None:
+        """What was delivered cost. The beginning of a stream that a client took up again was counted when it broke off:
+        of what follows, the tokens."""
+        if self.whole and not self.partial:  # nearly always its last blocks say
+            usage = _USAGE.findall(b"".join(self._parts[-2:]))
+            if usage:
+                return Usage(int(usage[-1][0]), int(usage[-1][2]))
+        self._compact()
+        told = sum(line.count(b" ") - 2 for line in bytes(self._lines).splitlines())
+        if self.partial:
+            return Usage(0, told)
+        return Usage(self._prompt, max(told, self._completion)) if self._prompt >= 0 else None
+
     def _compact(self) -> None:
         """Keep of the blocks what a replay needs."""
         if not self._parts:
@@ -164,8 +179,8 @@ class Passage:
         if ids := _ID.findall(text):
             self._id = ids[-1]
         if usage := _USAGE.findall(text):
-            self._completion = int(usage[-1][1])
-            self._cached = int(usage[0][0]) if self._cached < 0 else self._cached
+            self._prompt, self._completion = int(usage[-1][0]), int(usage[-1][2])
+            self._cached = int(usage[0][1]) if self._cached < 0 else self._cached
 
 
 def _read(line: bytes) -> tuple[int, list[int]]:

@@ -28,8 +28,10 @@ EJECTION = 1.0
 class Table:
     """All replicas, by the names that requests ask for."""
 
-    def __init__(self, policy: Policy | None = None) -> None:
+    def __init__(self, policy: Policy | None = None, slots: int = 0) -> None:
+        """`slots`: requests that a replica is given at a time; 0: as many as it says it computes."""
         self.policy = policy or LeastLoad()
+        self._slots = slots
         self.index = Index()
         self.targets: dict[str, Target] = {}
         """By epoch."""
@@ -96,13 +98,15 @@ class Table:
         fingerprint: str = "",
         ask: Ask = NOTHING,
         noise: float = 0.0,
+        *,
+        late: bool = False,
     ) -> Target:
         """The replica for a request, which counts as in flight there from now on (`release` ends that).
 
         `without`: tried already. `epoch`: the life that holds the stream which the request goes on with; taken
         wherever it is still there. `fingerprint`: that of the answer which it goes on with. `ask`, `noise`: for the
-        policy. Raises InvalidRequest (no such model), Overloaded (none ready) or ReplicaLost (all are of other
-        fingerprints).
+        policy. `late`: only one that has a slot free (late binding). Raises InvalidRequest (no such model), Overloaded
+        (none ready, none free) or ReplicaLost (all are of other fingerprints).
         """
         targets = self._by_name.get(model)
         if not targets:
@@ -113,11 +117,11 @@ class Table:
                 raise _all_differ(model)
         best = self.targets.get(epoch) if epoch else None
         if best is None or best in without or best not in targets:
-            best = self._pick(targets, now, without, ask, noise)
-        if best is None:
-            raise Overloaded(
-                f"no replica of {model} can be reached now", hint="`colonnade ps` says how they are", code="no_replica"
-            )
+            able = [target for target in targets if target.open(now) and target not in without]
+            free = [target for target in able if target.room(self._slots)] if late else able
+            best = self._pick(free, ask, noise)
+            if best is None:
+                raise _none_free(model) if able else _none_open(model)
         best.probing = best.ejected_until > 0
         self._turn += 1
         best.turn = self._turn
@@ -135,10 +139,20 @@ class Table:
         others = (target for target in self.serving(model) if target is not stalled)
         return any(target.open(now) and not target.stalled(now) and target.fits(fingerprint) for target in others)
 
-    def _pick(
-        self, targets: Collection[Target], now: float, without: Collection[Target], ask: Ask, noise: float
-    ) -> Target | None:
-        able = [target for target in targets if target.open(now) and target not in without]
+    def reachable(self, model: str, now: float) -> bool:
+        """Whether any replica of it takes requests at all."""
+        return any(target.open(now) for target in self.serving(model))
+
+    def free(self, model: str, now: float) -> bool:
+        """Whether one of them would be computed at once."""
+        return any(target.open(now) and target.room(self._slots) for target in self.serving(model))
+
+    @property
+    def usual(self) -> float:
+        """Tokens of an answer, as they were of late."""
+        return self._answer
+
+    def _pick(self, able: list[Target], ask: Ask, noise: float) -> Target | None:
         if len(able) < 2:
             return able[0] if able else None
         if ask is not NOTHING:
@@ -227,6 +241,18 @@ class Charge:
     tokens: float
     work: float
     at: float
+
+
+def _none_open(model: str) -> Overloaded:
+    return Overloaded(
+        f"no replica of {model} can be reached now", hint="`colonnade ps` says how they are", code="no_replica"
+    )
+
+
+def _none_free(model: str) -> Overloaded:
+    return Overloaded(
+        f"every replica of {model} has as many requests as it takes", hint="gateway.replica_slots", code="no_slot"
+    )
 
 
 def _all_differ(model: str) -> ReplicaLost:

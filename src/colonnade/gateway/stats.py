@@ -42,6 +42,12 @@ class Stats:
     retries: Counter[str] = field(default_factory=Counter[str])
     times: dict[str, tuple[Histogram, Histogram]] = field(default_factory=dict[str, tuple[Histogram, Histogram]])
     """By model: until the first byte, until the last."""
+    tokens: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """Of answers that said what they cost, by tenant and "prompt" or "completion"."""
+    limited: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    """By key, and "requests" or "tokens"."""
+    waits: dict[str, Histogram] = field(default_factory=dict[str, Histogram])
+    """By model: how long those waited that did."""
     broken: int = 0
     """Streams that ended by an error event."""
     left: int = 0
@@ -51,6 +57,9 @@ class Stats:
     resumed: int = 0
     """Times that a stream went on from another replica."""
     load_gaps: int = 0
+
+    def waited(self, model: str, seconds: float) -> None:
+        self.waits.setdefault(model, Histogram()).add(seconds)
 
     def took(self, model: str, first: float, whole: float) -> None:
         """Seconds from the request to the answer's first and last byte."""

@@ -42,6 +42,12 @@ class Target:
     def open(self, now: float) -> bool:
         return not self.leaving and not self.probing and now >= self.ejected_until
 
+    def room(self, slots: int) -> bool:
+        """Whether it takes one more at once. `slots`: what it is held to; 0: what it says of itself, and an eighth,
+        so that the next one is there when a slot frees."""
+        slots = slots or self.load.slots + self.load.slots // 8
+        return not slots or self.in_flight < slots
+
     def rank(self) -> tuple[int, int, int]:
         load = self.load
         return (self.in_flight + load.running + load.waiting, load.tokens, self.turn)

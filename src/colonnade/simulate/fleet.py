@@ -104,9 +104,10 @@ class Fleet:
             if item is None:
                 return
             self._room -= 1
-            self.send(self._waiting.pop(item), partial(self._left, queue))
+            self.send(self._waiting.pop(item), partial(self._left, queue, item))
 
-    def _left(self, queue: FairQueue) -> None:
+    def _left(self, queue: FairQueue, item: Waiting) -> None:
+        queue.settle(item, item.tokens)
         self._room += 1
         self._pump(queue)
 

@@ -43,11 +43,21 @@ class ColonnadeError(Exception):
     code: ClassVar[str] = "internal_error"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, hint: str = "", param: str | None = None, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str = "",
+        param: str | None = None,
+        code: str | None = None,
+        after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.param = param
+        self.after = after
+        """Seconds until the same request can succeed, where that is known: `Retry-After`."""
         self.reason = code or type(self).code
         """Machine-readable: the class's code, or a narrower one."""
 

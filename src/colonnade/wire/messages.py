@@ -161,6 +161,7 @@ class Load(msgspec.Struct, frozen=True, array_like=True):
     drafted: int = 0  # tokens guessed and verified since the start
     accepted: int = 0  # of these: right, and part of an answer
     prefill: int = 0  # prompt tokens still to compute of what runs
+    slots: int = 0  # requests computed at the same time at most; 0: it does not say
 
 
 class Stored(msgspec.Struct, frozen=True, tag="stored"):

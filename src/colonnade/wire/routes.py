@@ -25,6 +25,17 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     aliases: tuple[str, ...] = ()
 
 
+class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a key may ask for. None: no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    weight: float = 1.0
+    """Of its tenant's share where requests wait: a weight of 2 gets twice the tokens."""
+    priority: int = 0
+    """0 to 100: the highest goes first, the lowest is shed first."""
+
+
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """An API key as stored: `digest` is HMAC-SHA256(pepper, key) in hex. The key is shown once and never kept."""
 
@@ -32,6 +43,7 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str
     tenant: str
     created: int = 0
+    allowance: Allowance = Allowance()
 
 
 class Routes(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -119,7 +131,8 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int
     at: float  # Unix seconds
     kind: str
-    """"start", "ready", "stop", "ended", "failed"; "deployed", "scaled", "removed", "key created", "key revoked"."""
+    """"start", "ready", "stop", "ended", "failed"; "deployed", "scaled", "removed"; "key created", "key limited",
+    "key revoked"."""
     subject: str  # deployment, replica or key
     reason: str
     cluster: str = ""

@@ -31,6 +31,16 @@ class GatewaySettings:
         units.choice("cost", "least_load", "round_robin", "session"),
         "Which of the replicas that can take a request gets it.",
     )
+    replica_slots: int = setting(
+        0,
+        units.COUNT,
+        "Requests that a replica is given at a time, the others wait here; 0: what it says it computes, and an eighth.",
+    )
+    queue_limit: int = setting(4096, units.COUNT, "Requests that may wait for a slot of one model's replicas.")
+    queue_bytes: int = setting(256 << 20, units.BYTES, "Bytes of the bodies of those that wait for one model.")
+    queue_timeout: float = setting(
+        300.0, units.DURATION, "A request waits this long for a slot of a replica that can be reached."
+    )
     connect_timeout: float = setting(2.0, units.DURATION, "A replica must accept a connection within this long.")
     silence_timeout: float = setting(
         60.0, units.DURATION, "A replica that sends not one byte for this long, keep-alives included, counts as lost."

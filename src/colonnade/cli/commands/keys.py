@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,30 +13,68 @@ from colonnade.cli.session import Session
 if TYPE_CHECKING:
     from colonnade.cli.control import Control
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Limit(click.ParamType[Any]):
+    """A count a minute, or `none`."""
+
+    name = "COUNT|none"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if isinstance(value, str) and value.isdecimal():
+            return int(value)
+        return value if value == "none" else self.fail(f"{value!r} is neither a count nor `none`", param, ctx)
+
+
+def _limits(command: F) -> F:
+    """The options that say what a key may ask for."""
+    for option in reversed(
+        (
+            click.option("--requests-per-minute", type=_Limit(), help="Requests that it may begin in a minute."),
+            click.option("--tokens-per-minute", type=_Limit(), help="Tokens, of prompts and answers together."),
+            click.option("--weight", type=float, metavar="NUMBER", help="Share where requests wait [1]."),
+            click.option("--priority", type=int, metavar="0-100", help="The highest goes first [0]."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def _given(**limits: object) -> dict[str, object]:
+    """Those that were said; `none` is no limit."""
+    return {name: None if value == "none" else value for name, value in limits.items() if value is not None}
+
 
 @click.group(
     cls=Group,
     examples=(
         "colonnade keys create --name crm  # printed once, and never again",
+        "colonnade keys limit crm --tokens-per-minute 100000",
         "colonnade keys list",
         "colonnade keys revoke crm",
     ),
 )
 def keys() -> None:
-    """Create, list and revoke API keys."""
+    """Create, list, limit and revoke API keys."""
 
 
 @keys.command(
     cls=Command,
-    examples=("colonnade keys create --name crm", "colonnade keys create --json | jq -r .key  # for scripts"),
+    examples=(
+        "colonnade keys create --name crm",
+        "colonnade keys create --name batch --tokens-per-minute 100000 --weight 0.5",
+        "colonnade keys create --json | jq -r .key  # for scripts",
+    ),
 )
 @click.option("--name", metavar="NAME", help="What it is for [key- and the time].")
+@_limits
 @click.pass_obj
-def create(session: Session, name: str | None) -> None:
+def create(session: Session, name: str | None, **limits: object) -> None:
     """Create a key and print it. It is stored as a digest: nobody can show it again."""
     import time
 
-    made = _control(session).create_key(name or f"key-{int(time.time() * 1000)}")
+    made = _control(session).create_key(name or f"key-{int(time.time() * 1000)}", **_given(**limits))
     if session.as_json:
         session.json(made)
     else:
@@ -47,7 +86,29 @@ def create(session: Session, name: str | None) -> None:
 @click.pass_obj
 def list_keys(session: Session) -> None:
     """List the keys by name; the keys themselves are not kept."""
-    session.listing(("name", "tenant", "created"), _control(session).api_keys())
+    columns = ("name", "tenant", "requests_per_minute", "tokens_per_minute", "weight", "priority", "created")
+    session.listing(columns, _control(session).api_keys())
+
+
+@keys.command(
+    cls=Command,
+    examples=(
+        "colonnade keys limit crm --requests-per-minute 60 --priority 10",
+        "colonnade keys limit crm --tokens-per-minute none  # no limit any more",
+    ),
+)
+@click.argument("name")
+@_limits
+@click.pass_obj
+def limit(session: Session, name: str, **limits: object) -> None:
+    """Change what a key may ask for. What is left out stays; gateways keep to it within moments."""
+    now = _control(session).limit_key(name, **_given(**limits))
+    if session.as_json:
+        session.json(now)
+    else:
+        shown = ("requests_per_minute", "tokens_per_minute", "weight", "priority")
+        words = (f"{each.replace('_', ' ')} {'none' if now[each] is None else now[each]}" for each in shown)
+        session.talk(f"{name}: {', '.join(words)}")
 
 
 @keys.command(cls=Command, examples=("colonnade keys revoke crm",))
