@@ -6,6 +6,7 @@
 --deaf             ignores SIGTERM
 --slow-stop F      after SIGTERM goes on until the file F exists
 --child            has a child process in its group, as a replica has its engine; GET /child gives its pid
+--fails            answers every POST with 500; else with a small answer
 --stall-on F       /ready and /health are 503 while the file F exists
 """
 
@@ -29,7 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--slow-stop", type=Path)
     parser.add_argument("--ready-after", type=Path)
     parser.add_argument("--stall-on", type=Path)
-    for switch in ("--crash-at-start", "--never-ready", "--deaf", "--child"):
+    for switch in ("--crash-at-start", "--never-ready", "--deaf", "--child", "--fails"):
         parser.add_argument(switch, action="store_true")
     return parser.parse_known_args()[0]
 
@@ -43,6 +44,15 @@ class Face(BaseHTTPRequestHandler):
         status, body = self.answer()
         text = json.dumps(body).encode()
         self.send_response(status)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"] or 0))
+        text = b'{"error": {"message": "told to fail"}}' if self.options.fails else b'{"said": "hello"}'
+        self.send_response(500 if self.options.fails else 200)
+        self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)

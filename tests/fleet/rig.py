@@ -13,14 +13,15 @@ from msgspec.structs import replace
 from colonnade.drivers import LocalDriver, ReplicaSpec
 from colonnade.fleet.agent import Agent
 from colonnade.fleet.api import application
-from colonnade.fleet.control import Change, ControlPlane
+from colonnade.fleet.change import Change
+from colonnade.fleet.control import ControlPlane
 from colonnade.fleet.home import Home
 from colonnade.fleet.launch import labels
 from colonnade.fleet.orders import Policy, Start
 from colonnade.fleet.run import listen, server_of
 from colonnade.fleet.sqlite import SqliteStore
 from colonnade.fleet.uplink import Access
-from colonnade.wire.routes import Observed, ReplicaStatus
+from colonnade.wire.routes import Deployment, Observed, ReplicaStatus
 
 TOKEN = "the-admin-token"
 PATIENCE_S = 30.0
@@ -38,12 +39,21 @@ class WatchedPlane(ControlPlane):
         async with self.news:
             self.news.notify_all()
 
+    async def _keep(self, wanted: Deployment, kind: str, reason: str) -> Deployment:
+        kept = await super()._keep(wanted, kind, reason)
+        async with self.news:
+            self.news.notify_all()
+        return kept
+
 
 class Rig:
     """`deploy`'s model is the stand-in's command line: "--crash-at-start", or "" for one that behaves."""
 
-    def __init__(self, folder: Path, policy: Policy = FAST) -> None:
+    def __init__(
+        self, folder: Path, policy: Policy = FAST, spec_of: Callable[[Start], ReplicaSpec] | None = None
+    ) -> None:
         self.home = Home(folder)
+        self.spec_of = spec_of or stand_in
         self.policy = policy
         self.news = asyncio.Condition()
         self.url = ""
@@ -72,7 +82,7 @@ class Rig:
     def start_agent(self) -> None:
         access = Access(self.url, TOKEN)
         driver = LocalDriver(self.home.path)
-        self.agent = Agent(self.home, "local", driver, lambda: access, stand_in, self.policy)
+        self.agent = Agent(self.home, "local", driver, lambda: access, self.spec_of, self.policy)
         self._running = asyncio.create_task(self.agent.run())
 
     async def kill_agent(self) -> None:

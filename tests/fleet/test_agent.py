@@ -14,7 +14,7 @@ from rig import Rig
 from colonnade.drivers import stop_all
 from colonnade.drivers.process import start_ticks
 from colonnade.drivers.records import RecordBook
-from colonnade.fleet.control import Change
+from colonnade.fleet.change import Change
 from colonnade.wire.errors import Conflict
 from colonnade.wire.routes import Observed
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from colonnade.fleet.allowance import AllowanceChange
-from colonnade.fleet.control import Change, ControlPlane
+from colonnade.fleet.change import Change
+from colonnade.fleet.control import ControlPlane
 from colonnade.fleet.keys import digest
 from colonnade.fleet.sqlite import SqliteStore
 from colonnade.wire.errors import Conflict, InvalidRequest, NotFound

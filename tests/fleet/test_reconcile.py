@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from colonnade.fleet.orders import (
     Begun,
@@ -22,8 +23,9 @@ from colonnade.fleet.orders import (
     Tick,
     Wanted,
 )
-from colonnade.fleet.reconcile import Reconciler, template
-from colonnade.wire.routes import Deployment, ReplicaStatus
+from colonnade.fleet.reconcile import Reconciler
+from colonnade.fleet.versions import template, version_of
+from colonnade.wire.routes import Deployment, ReplicaStatus, Version
 
 TINY = Deployment(name="tiny", model="tiny-model")
 NEWER = Deployment(name="tiny", model="newer-model", generation=2)
@@ -105,7 +107,11 @@ def test_from_wanted_to_ready() -> None:
         Probe("tiny-0", "e1", "http://x", "health", 2.0),
     ]
     assert fleet.core.statuses() == (
-        ReplicaStatus("tiny-0", "tiny", "e1", "ready", 7, "http://x", "tcp://x", "", 0, 1.0, 2.5, 1, {"log": "log"}),
+        ReplicaStatus(
+            *("tiny-0", "tiny", "e1", "ready", 7, "http://x", "tcp://x", "", 0, 1.0, 2.5, 1, {"log": "log"}),
+            version=version_of(TINY),
+            target=version_of(TINY),
+        ),
     )
     assert fleet.want(TINY) == []
     assert fleet.core.wake_at() is None
@@ -362,3 +368,70 @@ def test_what_a_life_fetched_is_not_told_any_more_when_it_is_ready() -> None:
     fleet.tell(Probed("tiny-0", "e1", True))
     status = fleet.status("tiny-0")
     assert (status.state, status.reason, status.facts) == ("ready", "", {})
+
+
+OLD = Version("tiny-model")
+TRIAL = Deployment("tiny", "newer-model", 3, 2, before=OLD, kept=2)
+
+
+def versions(fleet: Fleet) -> dict[str, str]:
+    """By seat, the model that its staying life runs, or is to run."""
+    names = {version_of(TINY): "old", version_of(TRIAL): "new"}
+    return {each.id: names[each.version] for each in fleet.core.statuses() if each.state != "draining"}
+
+
+def serving(number: int) -> Fleet:
+    fleet = Fleet()
+    fleet.want(replace(TINY, replicas=number))
+    for index in range(number):
+        fleet.ready(f"tiny-{index}", f"e{index + 1}")
+    return fleet
+
+
+def test_a_version_that_comes_in_gets_a_seat_of_its_own() -> None:
+    fleet = serving(2)
+    fleet.want(TRIAL)
+    assert versions(fleet) == {"tiny-0": "old", "tiny-1": "old", "tiny-2": "new"}
+    assert fleet.status("tiny-2").state == "starting"
+
+
+def test_the_next_step_replaces_a_seat_of_the_old_one() -> None:
+    fleet = serving(2)
+    fleet.want(TRIAL)
+    fleet.ready("tiny-2", "e3")
+    orders = fleet.want(replace(TRIAL, kept=1))
+    assert [order.id for order in orders if isinstance(order, Start)] == ["tiny-1"]
+    assert not [order for order in orders if isinstance(order, Stop)]
+    orders = fleet.ready("tiny-1", "e4")
+    assert [(order.id, order.epoch) for order in orders if isinstance(order, Stop)] == [("tiny-1", "e2")]
+
+
+def test_going_back_ends_the_new_version_and_touches_nothing_else() -> None:
+    fleet = serving(2)
+    fleet.want(TRIAL)
+    fleet.ready("tiny-2", "e3")
+    orders = fleet.want(replace(TINY, replicas=2, generation=3))
+    assert [order.id for order in orders if isinstance(order, Start | Stop)] == ["tiny-2"]
+
+
+def test_a_version_that_fails_is_counted_for_its_seat() -> None:
+    fleet = serving(2)
+    fleet.want(TRIAL)
+    for _ in range(3):
+        epoch = fleet.status("tiny-2").epoch
+        fleet.tell(Ended("tiny-2", epoch, "exit 3"))
+        fleet.now += 1.0
+        fleet.tell(Tick())
+    status = fleet.status("tiny-2")
+    assert (status.failures, status.target, status.reason) == (3, version_of(TRIAL), "exit 3")
+    fleet.want(replace(TINY, replicas=3))
+    assert fleet.status("tiny-2").failures == 0
+
+
+def test_a_seat_that_was_found_keeps_the_version_it_runs() -> None:
+    fleet = Fleet()
+    for index, found in enumerate((TRIAL, TINY, TINY)):
+        fleet.tell(Begun(f"tiny-{index}", f"e{index + 100}", "tiny", 1, template(found)))
+    fleet.want(TRIAL)
+    assert versions(fleet) == {"tiny-0": "new", "tiny-1": "old", "tiny-2": "old"}
+    assert [each.target == each.version for each in fleet.core.statuses()] == [True] * 3

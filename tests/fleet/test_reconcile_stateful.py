@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from colonnade.fleet.orders import Begun, Ended, Event, Listening, Policy, Probe, Probed, Start, Stop, Tick, Wanted
-from colonnade.fleet.reconcile import Reconciler, template
+from colonnade.fleet.reconcile import Reconciler
+from colonnade.fleet.versions import template
 from colonnade.wire.routes import Deployment
 
 POLICY = Policy(start_s=20, backoff_first_s=1, backoff_limit_s=8, backoff_reset_s=10)

@@ -7,12 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from colonnade.gateway.routing import EJECTION, RetryBudget, Table, Target
+from colonnade.gateway.routing import EJECTION, RetryBudget, Table, Target, by_share
 from colonnade.gateway.sequence import Sequence
 from colonnade.gateway.stats import BOUNDS, Histogram, Stats
 from colonnade.wire.errors import InvalidRequest, Overloaded
 from colonnade.wire.messages import Load
-from colonnade.wire.routes import Route, Routes
+from colonnade.wire.routes import Route, Routes, Share
 
 
 def table(*epochs: str, models: tuple[str, ...] = ("m",)) -> Table:
@@ -198,3 +198,45 @@ def test_histograms(seconds: list[float]) -> None:
     stats.took("m", 0.1, 0.2)
     stats.took("m", 0.1, 0.2)
     assert stats.times["m"][1].buckets()[-1] == ("+Inf", 2)
+
+
+def versions(**shares: float) -> Table:
+    """Two replicas of version one, one of two."""
+    made = Table()
+    routes = tuple(Route(f"r-{e}", e, f"http://h/{e}", "m", version=v) for e, v in (("a", "1"), ("b", "1"), ("c", "2")))
+    given = tuple(Share("m", version[1:], share) for version, share in shares.items())
+    made.update(Routes(revision=1, routes=routes, models=("m",), shares=given))
+    return made
+
+
+def test_versions_get_their_shares() -> None:
+    made = versions(v1=0.75, v2=0.25)
+    chosen = [made.choose("m", 0.0, noise=step / 100).route.version for step in range(100)]
+    assert (chosen.count("1"), chosen.count("2")) == (75, 25)
+
+
+def test_a_version_that_cannot_serve_leaves_its_share() -> None:
+    made = versions(v1=0.5, v2=0.5)
+    made.targets["c"].leaving = True
+    assert {made.choose("m", 0.0, noise=step / 10).route.version for step in range(10)} == {"1"}
+    made = versions(v1=0.5, v2=0.5)
+    tried = [made.targets["a"], made.targets["b"]]
+    assert made.choose("m", 0.0, without=tried).route.version == "2"
+
+
+def test_a_version_without_a_share_serves_only_alone() -> None:
+    made = versions(v1=1.0)
+    assert {made.choose("m", 0.0, noise=step / 10).route.version for step in range(10)} == {"1"}
+    for epoch in "ab":
+        made.targets[epoch].leaving = True
+    assert made.choose("m", 0.0).route.version == "2"
+
+
+@given(st.dictionaries(st.sampled_from("123"), st.floats(0, 1)), st.floats(0, 1, exclude_max=True))
+def test_chance_that_is_left_is_chance(shares: dict[str, float], noise: float) -> None:
+    able = [Target(Route(f"r-{v}", v, "http://h", "m", version=v)) for v in "12"]
+    found, left = by_share(able, shares, noise)
+    assert found
+    assert 0 <= left <= 1
+    if any(shares.get(v, 0) > 0 for v in "12"):
+        assert all(shares.get(target.route.version, 0) > 0 for target in found)

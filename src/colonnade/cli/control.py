@@ -27,7 +27,8 @@ class Control:
 
     def deploy(self, wanted: Deployment) -> None:
         """Make it so, if nobody has changed it since it was read. Raises Conflict when somebody has."""
-        body = {key: value for key, value in msgspec.to_builtins(wanted).items() if key != "name"}
+        kept = ("model", "settings", "scaling", "rollout")
+        body = {key: value for key, value in msgspec.to_builtins(wanted).items() if key in kept}
         self.put(wanted.name, {**body, "replicas": wanted.replicas, "generation": wanted.generation})
 
     def put(self, name: str, change: Mapping[str, object]) -> Deployment:
@@ -37,6 +38,18 @@ class Control:
     def deployment(self, name: str) -> Deployment:
         """Raises NotFound."""
         return msgspec.convert(self.api.call("GET", f"/v1/deployments/{quote(name, safe='')}"), Deployment)
+
+    def roll_back(self, name: str, to: str) -> Deployment:
+        """Raises Conflict where there is no such version."""
+        path = f"/v1/deployments/{quote(name, safe='')}/rollback"
+        return msgspec.convert(self.api.call("POST", path, {"to": to}), Deployment)
+
+    def promote(self, source: str, name: str) -> Deployment:
+        path = f"/v1/deployments/{quote(name, safe='')}/promote"
+        return msgspec.convert(self.api.call("POST", path, {"source": source}), Deployment)
+
+    def versions(self, name: str) -> list[dict[str, Any]]:
+        return self.api.call("GET", f"/v1/deployments/{quote(name, safe='')}/versions")["data"]
 
     def events(self, limit: int, **only: object) -> list[dict[str, Any]]:
         """The newest, oldest first. `only`: filters of GET /v1/events; what is empty is left out."""

@@ -22,6 +22,8 @@ COMMANDS = {
     "chain": ("colonnade.cli.commands.chain:chain", "Check and run chains: typed steps joined to one product."),
     "deploy": ("colonnade.cli.commands.deploy:deploy", "Deploy a model: from a folder, a name, or a YAML file."),
     "scale": ("colonnade.cli.commands.scale:scale", "Change how many replicas a deployment has, or may have."),
+    "rollback": ("colonnade.cli.commands.rollback:rollback", "Go back to a version that a deployment had, at once."),
+    "promote": ("colonnade.cli.commands.promote:promote", "Bring a version from one environment into the next."),
     "chat": ("colonnade.cli.commands.chat:chat", "Talk to a model."),
     "ps": ("colonnade.cli.commands.ps:ps", "List the replicas, their state, and why each is in it."),
     "logs": ("colonnade.cli.commands.logs:logs", "Show what a replica or a process of `up` said."),

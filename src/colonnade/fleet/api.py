@@ -15,8 +15,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from colonnade.fleet.allowance import AllowanceChange
-from colonnade.fleet.control import Change, ControlPlane
+from colonnade.fleet.change import Change
+from colonnade.fleet.control import ControlPlane
 from colonnade.fleet.store import Only
+from colonnade.fleet.versions import version_of
 from colonnade.wire.errors import (
     BodyTooLarge,
     ColonnadeError,
@@ -60,6 +62,16 @@ def _shown(record: KeyRecord) -> dict[str, Any]:
     return {"name": record.name, "tenant": record.tenant, "created": record.created, **limits}
 
 
+class GoBack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    to: str = ""
+    generation: int | None = None
+
+
+class Promotion(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: str
+    generation: int | None = None
+
+
 async def _live(_plane: ControlPlane, _request: Request) -> Any:
     return {"status": "live"}
 
@@ -78,6 +90,22 @@ async def _deployment(plane: ControlPlane, request: Request) -> Any:
 
 async def _deploy(plane: ControlPlane, request: Request) -> Any:
     return await plane.deploy(request.path_params["name"], await _body(request, Change))
+
+
+async def _roll_back(plane: ControlPlane, request: Request) -> Any:
+    asked = await _body(request, GoBack)
+    return await plane.roll_back(request.path_params["name"], asked.to, asked.generation)
+
+
+async def _promote(plane: ControlPlane, request: Request) -> Any:
+    asked = await _body(request, Promotion)
+    return await plane.promote(asked.source, request.path_params["name"], asked.generation)
+
+
+async def _versions(plane: ControlPlane, request: Request) -> Any:
+    name = request.path_params["name"]
+    now, had = plane.deployment(name), await plane.versions(name)
+    return {"data": [{"name": each, "current": each == version_of(now), **msgspec.to_builtins(s)} for each, s in had]}
 
 
 async def _remove(plane: ControlPlane, request: Request) -> Any:
@@ -151,6 +179,9 @@ ENDPOINTS = (
     Endpoint("GET", "/v1/deployments/{name}", "One deployment.", _deployment),
     Endpoint("PUT", "/v1/deployments/{name}", "Make or change one; 409 when `generation` has moved on.", _deploy),
     Endpoint("DELETE", "/v1/deployments/{name}", "Remove one; its replicas drain.", _remove),
+    Endpoint("POST", "/v1/deployments/{name}/rollback", "Back to a version before, at once.", _roll_back),
+    Endpoint("POST", "/v1/deployments/{name}/promote", "Take over the version of another deployment.", _promote),
+    Endpoint("GET", "/v1/deployments/{name}/versions", "The versions that it has had.", _versions),
     Endpoint("GET", "/v1/replicas", "Every replica, its state, and why.", _replicas),
     Endpoint("GET", "/v1/routes", "For gateways: ready replicas and key digests; `since`, `wait`: long poll.", _routes),
     Endpoint("GET", "/v1/clusters", "The clusters and when their agents were last heard.", _clusters),

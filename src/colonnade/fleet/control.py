@@ -8,25 +8,25 @@ again knows at once what it knew, the clusters' last reports included.
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import msgspec
 from msgspec.structs import replace
 
 from colonnade.fleet.allowance import AllowanceChange, changed, check_allowance, told
 from colonnade.fleet.autoscale import Decision
 from colonnade.fleet.board import Board
+from colonnade.fleet.change import Change, check, check_generation, check_name
 from colonnade.fleet.demand import Counts, DemandBook
 from colonnade.fleet.keys import digest, new_key, new_pepper
-from colonnade.fleet.launch import settings_argv
 from colonnade.fleet.placement import desired_of
+from colonnade.fleet.rollout import RolloutBook, Verdict, standing
 from colonnade.fleet.store import EVERY, Logged, Only, Store
+from colonnade.fleet.versions import numbers, share_of, succeed, version_of, went_back
 from colonnade.fleet.views import global_id, routes_of
-from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
+from colonnade.wire.errors import Conflict, NotFound
 from colonnade.wire.routes import (
     Allowance,
     Demands,
@@ -37,24 +37,11 @@ from colonnade.wire.routes import (
     Observed,
     ReplicaStatus,
     Routes,
-    Scaling,
+    Version,
 )
 
-NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
-MOST_REPLICAS = 10_000
 _REVISIONS_PER_START = 10**9
 """Revisions of one start of the control plane are above all of the start before."""
-
-
-class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a deployment shall be. `generation`: the one that the change was thought up against; absent: any."""
-
-    model: str
-    replicas: int | None = None
-    """None: as many as there are; 1 for a new deployment. With `scaling` it is where demand starts from."""
-    settings: dict[str, str] = {}
-    generation: int | None = None
-    scaling: Scaling | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +70,7 @@ class ControlPlane:
         self._observed: dict[str, Observed] = {}
         self._seen: dict[str, float] = {}
         self._demand = DemandBook()
+        self._rollouts = RolloutBook()
         self._desired: dict[str, Board[tuple[Deployment, ...]]] = {}
         self._routes = Board(self._first, self._view())
         self._changing = asyncio.Lock()
@@ -113,34 +101,104 @@ class ControlPlane:
 
     async def deploy(self, name: str, change: Change) -> Deployment:
         """The deployment as it is now; its generation grew if anything changed."""
-        _check(name, change)
+        check(name, change)
         async with self._changing:
             return await self._deploy(name, change)
 
     async def _deploy(self, name: str, change: Change) -> Deployment:
         before = self._deployments.get(name)
         generation = before.generation if before else 0
-        if change.generation is not None and change.generation != generation:
-            raise Conflict(
-                f"{name} is at generation {generation}, the change was made against {change.generation}",
-                hint="read the deployment again, or leave `generation` out to overwrite it",
-                code="generation_conflict",
-            )
+        check_generation(before or Deployment(name, "", generation=0), change.generation)
         replicas = change.replicas if change.replicas is not None else before.replicas if before else 1
         if change.scaling is not None:
             replicas = min(max(replicas, change.scaling.min), change.scaling.max)
-        wanted = Deployment(name, change.model, replicas, generation, change.settings, change.scaling)
+        wanted = Deployment(name, change.model, replicas, generation, change.settings, change.scaling, change.rollout)
+        wanted = wanted if before is None else succeed(before, wanted)
         if wanted == before:
             return wanted
         wanted = replace(wanted, generation=generation + 1)
-        reason = f"{wanted.replicas} of {wanted.model}, generation {wanted.generation}"
-        await self._store.put_deployment(wanted, self._event("deployed", name, reason, of_deployment=True))
-        self._deployments[name] = wanted
+        reason = f"{wanted.replicas} of {wanted.model}, generation {wanted.generation}, version {version_of(wanted)}"
+        if wanted.stage is not None:
+            reason += f", to {share_of(wanted):.0%} of the requests at first"
+        return await self._keep(wanted, "deployed", reason)
+
+    async def _keep(self, wanted: Deployment, kind: str, reason: str) -> Deployment:
+        await self._store.put_deployment(wanted, self._event(kind, wanted.name, reason, of_deployment=True))
+        self._deployments[wanted.name] = wanted
         self._publish()
         return wanted
 
+    async def roll_back(self, name: str, to: str = "", generation: int | None = None) -> Deployment:
+        """At once to the version before, or to one of those that the deployment had. Raises Conflict where there is
+        none."""
+        async with self._changing:
+            now = self.deployment(name)
+            check_generation(now, generation)
+            wanted = await self._rolled_back(now, to)
+            reason = (
+                f"asked for: from version {version_of(now)} to {version_of(wanted)}, generation {wanted.generation}"
+            )
+            return await self._keep(wanted, "rolled back", reason)
+
+    async def _rolled_back(self, now: Deployment, to: str) -> Deployment:
+        if now.before is not None and to in ("", version_of(now.before)):
+            return replace(went_back(now), generation=now.generation + 1)
+        known = dict(await self._store.versions(now.name))
+        if to not in known or to == version_of(now):
+            had = ", ".join(name for name in known if name != version_of(now)) or "none"
+            what = f"no other version {to!r}" if to else "no version before this one"
+            raise Conflict(f"{now.name} has had {what}", hint=f"it had: {had}", code="no_such_version")
+        return replace(went_back(replace(now, before=known[to])), generation=now.generation + 1)
+
+    async def promote(self, source: str, name: str, generation: int | None = None) -> Deployment:
+        """The version of one deployment comes into another, which keeps its numbers and its way of rolling out."""
+        spec, now = self.deployment(source), self._deployments.get(name)
+        if spec.stage is not None:
+            raise Conflict(
+                f"{source} is in the middle of a rollout",
+                hint="promote what it has settled on: `colonnade fleet events` shows how far it is",
+                code="rollout_under_way",
+            )
+        like = now or spec
+        replicas = None if now is not None or spec.scaling is not None else spec.replicas
+        change = Change(spec.model, replicas, spec.settings, generation, like.scaling, like.rollout)
+        return await self.deploy(name, change)
+
+    async def versions(self, name: str) -> list[tuple[str, Version]]:
+        """Those that the deployment has had, the first first."""
+        self.deployment(name)
+        return list(await self._store.versions(name))
+
+    async def judge(self) -> None:
+        """Look at each rollout under way, and take its next step."""
+        under_way = [each for each in self.deployments() if each.stage is not None]
+        self._rollouts.keep((each.name for each in under_way), self._clock())
+        for deployment in under_way:
+            mine = [status for _, status in self.replicas() if status.deployment == deployment.name]
+            at = standing(mine, version_of(deployment), numbers(deployment).fresh)
+            verdict = self._rollouts.decide(deployment, at, self._clock())
+            if verdict.kind != "wait":
+                async with self._changing:
+                    await self._step(deployment, verdict)
+
+    async def _step(self, judged: Deployment, verdict: Verdict) -> None:
+        """Only a step back is a change of what people asked for: it makes a generation."""
+        now = self._deployments.get(judged.name)
+        if now is None or now != judged or now.stage is None:
+            return
+        version = version_of(now)
+        if verdict.kind == "back":
+            wanted = replace(went_back(now), generation=now.generation + 1)
+            await self._keep(wanted, "rolled back", f"version {version} to {version_of(wanted)}: {verdict.reason}")
+        elif verdict.kind == "next":
+            wanted = replace(now, stage=now.stage + 1)
+            await self._keep(wanted, "ramped", f"version {version} to {share_of(wanted):.0%}: {verdict.reason}")
+        else:
+            await self._keep(replace(now, stage=None), "rolled out", f"version {version}: {verdict.reason}")
+
     async def take_demand(self, demands: Demands) -> None:
         self._demand.take(demands, self._clock())
+        self._rollouts.take(demands, self._clock())
 
     async def autoscale(self) -> None:
         """Look at the demand, and change what it asks to be changed."""
@@ -155,10 +213,7 @@ class ControlPlane:
         if before is None or before.scaling is None or before.replicas == decision.replicas:
             return
         wanted = replace(before, replicas=decision.replicas)
-        reason = f"{before.replicas} -> {wanted.replicas}: {decision.reason}"
-        await self._store.put_deployment(wanted, self._event("scaled", name, reason, of_deployment=True))
-        self._deployments[name] = wanted
-        self._publish()
+        await self._keep(wanted, "scaled", f"{before.replicas} -> {wanted.replicas}: {decision.reason}")
 
     def _counts(self, names: Iterable[str]) -> dict[str, Counts]:
         ready = Counter(status.deployment for _, status in self.replicas() if status.state == "ready")
@@ -181,7 +236,7 @@ class ControlPlane:
         self, name: str, tenant: str = "", allowance: Allowance | None = None
     ) -> tuple[str, KeyRecord]:
         """The key, which nobody can show again, and what is kept of it."""
-        _check_name(name, "name")
+        check_name(name, "name")
         allowance = allowance or Allowance()
         check_allowance(allowance)
         async with self._changing:
@@ -231,7 +286,7 @@ class ControlPlane:
 
     async def _take(self, observed: Observed) -> None:
         name = observed.cluster
-        _check_name(name, "cluster")
+        check_name(name, "cluster")
         before = self._observed.get(name)
         if before is not None and observed.agent < before.agent:
             raise Conflict(
@@ -292,30 +347,3 @@ class ControlPlane:
         self._numbers += 1
         deployment = subject if of_deployment else ""
         return Happening(self._source, self._numbers, self._clock(), kind, subject, reason, deployment=deployment)
-
-
-def _check(name: str, change: Change) -> None:
-    _check_name(name, "name")
-    if not change.model:
-        raise InvalidRequest("a deployment needs a model", hint="a folder, or the name of a model", param="model")
-    if change.replicas is not None and not 0 <= change.replicas <= MOST_REPLICAS:
-        raise InvalidRequest(f"{change.replicas} replicas", hint=f"from 0 to {MOST_REPLICAS}", param="replicas")
-    if change.scaling is not None:
-        _check_scaling(change.scaling)
-    settings_argv(change.settings)
-
-
-def _check_scaling(scaling: Scaling) -> None:
-    if not 0 <= scaling.min <= scaling.max <= MOST_REPLICAS or scaling.max < 1:
-        said = f"from {scaling.min} to {scaling.max} replicas"
-        raise InvalidRequest(said, hint=f"0 <= min <= max <= {MOST_REPLICAS}, and max at least 1", param="scaling")
-    if not scaling.target > 0:
-        raise InvalidRequest(f"a target of {scaling.target:g}", hint="requests a replica, above 0", param="scaling")
-    if not scaling.idle >= 0:
-        raise InvalidRequest(f"idle for {scaling.idle:g} s", hint="seconds, 0 or more", param="scaling")
-
-
-def _check_name(name: str, param: str) -> None:
-    if NAME.fullmatch(name) is None:
-        hint = "up to 63 letters, digits, dots, dashes and underscores, a letter or digit first and last"
-        raise InvalidRequest(f"{name!r} is not a name", hint=hint, param=param)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from colonnade.drivers import ReplicaSpec
 from colonnade.fleet.orders import Start
-from colonnade.fleet.reconcile import template
+from colonnade.fleet.versions import template
 from colonnade.replica.arrival import reference_of
 from colonnade.wire.errors import BadSetting, InvalidRequest
 from colonnade.wire.settings import REGISTRY

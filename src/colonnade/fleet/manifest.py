@@ -4,6 +4,7 @@ name: tiny                 # left out: made from the model
 model: colonnade-tiny      # a folder, or the name of a model
 replicas: 2                # or by demand:
 scaling: {min: 0, max: 4, target: 8, idle: 300}
+rollout: {steps: [0.05, 0.5], step: 60, requests: 50}   # how a new version comes in; left out: replica by replica
 settings: {threads: 1}
 """
 
@@ -16,7 +17,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from colonnade.fleet.control import MOST_REPLICAS, NAME
+from colonnade.fleet.change import MOST_REPLICAS, NAME
 from colonnade.fleet.launch import settings_argv
 from colonnade.packages.fault import Fault
 from colonnade.packages.marked import Document, NotYaml, dotted
@@ -53,6 +54,21 @@ class ScalingPart(_Part):
         return self
 
 
+class RolloutPart(_Part):
+    steps: list[Annotated[float, Field(gt=0, lt=1)]] = [0.05, 0.25, 0.5]
+    step: Annotated[float, Field(ge=0)] = 60.0
+    requests: Annotated[int, Field(ge=0, strict=True)] = 50
+    errors: Annotated[float, Field(ge=0, le=1)] = 0.01
+    latency: Annotated[float, Field(ge=1)] = 1.5
+
+    @field_validator("steps")
+    @classmethod
+    def _rising(cls, steps: list[float]) -> list[float]:
+        if steps != sorted(set(steps)):
+            raise _wrong("shares of the requests, each above the one before")
+        return steps
+
+
 class Manifest(_Part):
     """Field by field the body of PUT /v1/deployments/NAME."""
 
@@ -60,6 +76,7 @@ class Manifest(_Part):
     model: Annotated[str, Field(min_length=1)]
     replicas: Number | None = None
     scaling: ScalingPart | None = None
+    rollout: RolloutPart | None = None
     settings: dict[str, str] = {}
 
     @field_validator("name")

@@ -37,6 +37,11 @@ STEPS: tuple[str, ...] = (
     """
     ALTER TABLE keys ADD COLUMN allowance TEXT NOT NULL DEFAULT '{}';
     """,
+    # 5: what a deployment's replicas have computed with, to go back to; the name is made from the body
+    """
+    CREATE TABLE versions (id INTEGER PRIMARY KEY, deployment TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
+                           body BLOB NOT NULL, UNIQUE (deployment, name)) STRICT;
+    """,
 )
 
 

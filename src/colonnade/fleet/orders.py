@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from colonnade.fleet.versions import template
 from colonnade.wire.routes import Deployment
 
 
@@ -202,6 +203,8 @@ class Seat:
     last_epoch: str = ""
     surplus: bool = False
     """Not wanted any more; it goes when its lives are over."""
+    wanted: Deployment | None = None
+    """Its deployment, at the version that this seat is to run."""
     lives: list[Life] = field(default_factory=list[Life])
 
     @property
@@ -211,6 +214,15 @@ class Seat:
     @property
     def staying(self) -> list[Life]:
         return [life for life in self.lives if life.phase != "draining"]
+
+    def version(self) -> str:
+        """The template that it is to run, or that it was found with; empty where nothing was said of it yet."""
+        if self.wanted is not None:
+            return template(self.wanted)
+        return next((life.begun.template for life in self.staying), "")
+
+    def runs_another(self) -> bool:
+        return any(life.begun.template != self.version() for life in self.staying)
 
     def serves(self) -> bool:
         return any(life.phase == "ready" for life in self.lives)

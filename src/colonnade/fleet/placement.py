@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from msgspec.structs import replace
 
+from colonnade.fleet.versions import numbers
 from colonnade.wire.routes import Deployment
 
 
@@ -22,4 +23,11 @@ def shares(replicas: int, clusters: Iterable[str]) -> dict[str, int]:
 def desired_of(cluster: str, clusters: Iterable[str], deployments: Iterable[Deployment]) -> tuple[Deployment, ...]:
     """The cluster's part of every deployment; one of which it has no part is there with no replicas."""
     names = {*clusters, cluster}
-    return tuple(replace(each, replicas=shares(each.replicas, names)[cluster]) for each in deployments)
+    return tuple(_part(each, cluster, names) for each in deployments)
+
+
+def _part(deployment: Deployment, cluster: str, names: set[str]) -> Deployment:
+    """Both versions are spread, where one comes in."""
+    of = numbers(deployment)
+    fresh, kept = shares(of.fresh, names)[cluster], shares(of.kept, names)[cluster]
+    return replace(deployment, replicas=fresh + kept, kept=kept)

@@ -7,9 +7,10 @@
 
 A deployment has *seats*, NAME-0 to NAME-(N-1), and a seat has lives. A life that ends unasked, stalls, or is not ready
 in time has *failed*: the seat keeps the reason, counts a restart, and begins again, at once the first time and then at
-starts that are further and further apart (`Policy.backoff`). A new model or new settings are brought in one seat at a
-time: the new life starts beside the old one, and the old one is told to drain when the new one is ready. Other changes
-of a deployment touch only the number of seats. Before the first Wanted nothing starts or stops: never down while blind.
+starts that are further and further apart (`Policy.backoff`). Each seat has a version to run, of the two that there may
+be while one comes in (`Deployment.kept` seats stay at `before`). New versions are brought in one seat at a time: the
+new life starts beside the old one, and the old one is told to drain when the new one is ready. Other changes of a
+deployment touch only the number of seats. Before the first Wanted nothing starts or stops: never down while blind.
 
 Invariants (`validate`): a seat has at most two lives, at most one of them starting, and two only when one of them
 serves or drains; ids and epochs are unique; what fails or ends has a reason. (Lives found after a restart of the agent
@@ -40,13 +41,8 @@ from colonnade.fleet.orders import (
     Tick,
     Wanted,
 )
+from colonnade.fleet.versions import at_version, name_of, template
 from colonnade.wire.routes import Deployment, ReplicaStatus
-
-
-def template(deployment: Deployment) -> str:
-    """What makes two lives of a deployment alike: the model and the settings, not their number."""
-    settings = ";".join(f"{key}={value}" for key, value in sorted(deployment.settings.items()))
-    return f"{deployment.model};{settings}"
 
 
 class Reconciler:
@@ -204,9 +200,11 @@ class Reconciler:
         for name in [*wanted, *(name for name in self._seats if name not in wanted)]:
             self._fit(name, wanted.get(name))
             seats = [seat for _, seat in sorted(self._seats.get(name, {}).items()) if not seat.surplus]
+            if name in wanted:
+                self._assign(seats, wanted[name], now)
             for seat in seats:
-                self._mend(seat, wanted[name], now)
-            self._roll(seats, wanted.get(name), now)
+                self._mend(seat, now)
+            self._roll(seats, now)
             self._clear(name)
 
     def _fit(self, name: str, wanted: Deployment | None) -> None:
@@ -228,10 +226,26 @@ class Reconciler:
         return (2 * seat.serves() + bool(seat.staying), not self._is_old(seat), -seat.index)
 
     def _is_old(self, seat: Seat) -> bool:
+        """It runs what no seat is to run."""
         wanted = (self._wanted or {}).get(seat.deployment)
-        return wanted is not None and any(life.begun.template != template(wanted) for life in seat.staying)
+        return wanted is not None and any(life.begun.template not in _templates(wanted) for life in seat.staying)
 
-    def _mend(self, seat: Seat, wanted: Deployment, now: float) -> None:
+    @staticmethod
+    def _assign(seats: list[Seat], wanted: Deployment, now: float) -> None:
+        """The seats that run the version before keep it, as many as are to."""
+        kept: list[Seat] = []
+        if wanted.before is not None and wanted.kept:
+            old = template(wanted.before)
+            kept = sorted(seats, key=lambda seat: (seat.version() != old, seat.index))[: wanted.kept]
+        for seat in seats:
+            version = at_version(wanted, wanted.before) if wanted.before is not None and seat in kept else wanted
+            if seat.version() not in ("", template(version)):
+                seat.failures, seat.not_before = 0, now
+            seat.wanted = version
+
+    def _mend(self, seat: Seat, now: float) -> None:
+        wanted = seat.wanted
+        assert wanted is not None
         current = template(wanted)
         for life in seat.staying:
             if life.known_to_start and life.begun.template != current:
@@ -245,13 +259,13 @@ class Reconciler:
         if seat.may_start() and now >= seat.not_before:
             self._start(seat, wanted, now)
 
-    def _roll(self, seats: list[Seat], wanted: Deployment | None, now: float) -> None:
+    def _roll(self, seats: list[Seat], now: float) -> None:
         """The first seat that serves what is old gets its replacement, when no other is being replaced."""
         if any(len(seat.lives) > 1 for seat in seats):
             return
-        seat = next((seat for seat in seats if self._is_old(seat)), None)
-        if seat is not None and wanted is not None and seat.serves() and now >= seat.not_before:
-            self._start(seat, wanted, now)
+        seat = next((seat for seat in seats if seat.runs_another()), None)
+        if seat is not None and seat.wanted is not None and seat.serves() and now >= seat.not_before:
+            self._start(seat, seat.wanted, now)
 
     def _clear(self, name: str) -> None:
         seats = self._seats[name]
@@ -327,8 +341,20 @@ def _status(seat: Seat, life: Life) -> ReplicaStatus:
         started_at=life.begun.started_at,
         ready_s=round(life.ready_at - life.since, 3) if timed and life.ready_at is not None else None,
         generation=life.begun.generation,
+        version=name_of(life.begun.template),
+        target=_target(seat),
+        failures=seat.failures,
         facts=_facts(life),
     )
+
+
+def _target(seat: Seat) -> str:
+    return name_of(seat.version()) if seat.version() else ""
+
+
+def _templates(wanted: Deployment) -> set[str]:
+    before = wanted.before if wanted.kept else None
+    return {template(wanted)} if before is None else {template(wanted), template(before)}
 
 
 def _facts(life: Life) -> dict[str, str | int | float | bool]:
@@ -344,4 +370,7 @@ def _empty_status(seat: Seat) -> ReplicaStatus:
         state="failed",
         reason=seat.reason or "about to start",
         restarts=seat.restarts,
+        version=_target(seat),
+        target=_target(seat),
+        failures=seat.failures,
     )

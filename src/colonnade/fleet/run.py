@@ -31,7 +31,7 @@ from colonnade.wire.settings import FleetSettings
 
 GOODBYE_S = 2
 SCALE_S = 0.5
-"""From one look at the demand to the next."""
+"""From one look at the demand, and at the rollouts, to the next."""
 
 
 class _Server(uvicorn.Server):
@@ -88,7 +88,7 @@ def server_of(application: Any) -> uvicorn.Server:
 async def _until_ended(server: uvicorn.Server, plane: ControlPlane, listener: socket.socket) -> None:
     line = LifeLine()
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    scaling = asyncio.create_task(_autoscale(plane))
+    scaling = asyncio.create_task(look_after(plane))
     try:
         await asyncio.wait({serving, scaling, line.ended}, return_when=asyncio.FIRST_COMPLETED)
         plane.close()
@@ -101,10 +101,12 @@ async def _until_ended(server: uvicorn.Server, plane: ControlPlane, listener: so
         line.close()
 
 
-async def _autoscale(plane: ControlPlane) -> None:
+async def look_after(plane: ControlPlane) -> None:
+    """What follows of what is reported, again and again."""
     while True:
         await asyncio.sleep(SCALE_S)
         await plane.autoscale()
+        await plane.judge()
 
 
 async def run_agent(home: Home, settings: FleetSettings, cluster: str, url: str, token_file: Path | None) -> None:

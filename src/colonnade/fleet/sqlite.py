@@ -14,7 +14,8 @@ import msgspec
 
 from colonnade.fleet.migrations import migrate
 from colonnade.fleet.store import EVERY, Logged, Only
-from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed
+from colonnade.fleet.versions import spec_of, version_of
+from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, Version
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,6 +62,10 @@ class SqliteStore:
 
     async def remove_deployment(self, name: str, event: Happening) -> None:
         await self._write(_remove_deployment, name, event)
+
+    async def versions(self, deployment: str) -> tuple[tuple[str, Version], ...]:
+        rows = await self._read("SELECT name, body FROM versions WHERE deployment = ? ORDER BY id", deployment)
+        return tuple((name, msgspec.json.decode(body, type=Version)) for name, body in rows)
 
     async def keys(self) -> tuple[KeyRecord, ...]:
         columns = "name, digest, tenant, created, allowance"
@@ -143,11 +148,15 @@ def _keep_setting(db: sqlite3.Connection, name: str, value: str) -> None:
 def _put_deployment(db: sqlite3.Connection, deployment: Deployment, event: Happening) -> None:
     row = (deployment.name, deployment.generation, msgspec.json.encode(deployment))
     db.execute("INSERT OR REPLACE INTO deployments VALUES (?, ?, ?)", row)
+    version = (deployment.name, version_of(deployment), event.at, msgspec.json.encode(spec_of(deployment)))
+    columns = "deployment, name, at, body"
+    db.execute(f"INSERT INTO versions ({columns}) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", version)
     _append(db, event)
 
 
 def _remove_deployment(db: sqlite3.Connection, name: str, event: Happening) -> None:
     db.execute("DELETE FROM deployments WHERE name = ?", (name,))
+    db.execute("DELETE FROM versions WHERE deployment = ?", (name,))
     _append(db, event)
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed
+from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, Version
 
 
 class Logged(msgspec.Struct, frozen=True):
@@ -51,6 +51,10 @@ class Store(Protocol):
     async def put_deployment(self, deployment: Deployment, event: Happening) -> None: ...
 
     async def remove_deployment(self, name: str, event: Happening) -> None: ...
+
+    async def versions(self, deployment: str) -> tuple[tuple[str, Version], ...]:
+        """Those that the deployment has had since it was made, by name; the first first."""
+        ...
 
     async def keys(self) -> tuple[KeyRecord, ...]:
         """Those that are not revoked."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from colonnade.wire.routes import Deployment, KeyRecord, Observed, ReplicaStatus, Route, Routes
+from colonnade.fleet.versions import share_of, version_of
+from colonnade.wire.routes import Deployment, KeyRecord, Observed, ReplicaStatus, Route, Routes, Share
 
 HOME_CLUSTER = "local"
 """The cluster whose replicas are named without their cluster."""
@@ -25,7 +26,7 @@ def routes_of(
     """At revision 0. A replica counts when it is ready and its deployment is still wanted; of two ready lives of one
     replica the later one."""
     wanted = sorted(deployments, key=lambda each: each.name)
-    names = [each.name for each in wanted]
+    names = {each.name for each in wanted}
     found: dict[str, Route] = {}
     for cluster, report in sorted(observed.items()):
         for status in report.replicas:
@@ -38,9 +39,18 @@ def routes_of(
         keys=tuple(sorted(keys, key=lambda key: key.name)),
         pepper=pepper,
         auth=auth,
-        models=tuple(names),
+        models=tuple(each.name for each in wanted),
         resting=tuple(each.name for each in wanted if each.scaling is not None and not each.replicas),
+        shares=tuple(share for each in wanted for share in shares_of(each)),
     )
+
+
+def shares_of(deployment: Deployment) -> Iterable[Share]:
+    """Where two versions serve, or one was taken back and may still be there: what each gets."""
+    name, version, share = deployment.name, version_of(deployment), share_of(deployment)
+    if deployment.before is not None and share < 1:
+        return (Share(name, version, share), Share(name, version_of(deployment.before), 1 - share))
+    return (Share(name, version, 1.0),) if deployment.refused else ()
 
 
 def _route(cluster: str, status: ReplicaStatus) -> Route:
@@ -50,4 +60,5 @@ def _route(cluster: str, status: ReplicaStatus) -> Route:
         url=status.url,
         model=status.deployment,
         events=status.events,
+        version=status.version,
     )

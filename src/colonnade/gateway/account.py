@@ -79,6 +79,8 @@ class Account:
         used = delivery.used() if delivery.begun else None
         if delivery.begun:
             plane.stats.took(self.label, first, whole)
+            if target is not None:
+                plane.stats.answered(target.route.model, target.route.version, status, first)
             if target is not None and delivery.streams:
                 plane.table.answered(target, whole - first)
         self._settle(used, status)

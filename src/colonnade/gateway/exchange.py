@@ -251,6 +251,8 @@ class Exchange:
         """The replica is lost to this request, which goes on elsewhere from where the client stands."""
         plane = self._plane
         self._reason = lost(reason)
+        if self._target is not None:
+            plane.stats.lost(self._target.route.model, self._target.route.version)
         self._let_go()
         match self._delivery.lost(stalled=stalled):
             case Finish(data):

@@ -20,7 +20,7 @@ from colonnade.gateway.stats import Stats
 from colonnade.gateway.target import Target
 from colonnade.gateway.upstream import Pool
 from colonnade.wire.errors import BadSetting
-from colonnade.wire.routes import Demand, Routes
+from colonnade.wire.routes import Demand, Outcome, Routes
 from colonnade.wire.settings import GatewaySettings, HttpSettings
 
 
@@ -177,6 +177,13 @@ class Plane:
         held = Counter(each.model for each in self.held)
         held.update({model: len(queue) for model, queue in self.lobby.queues().items()})
         return [Demand(name, flying[name] + held[name], held[name]) for name in sorted(flying)]
+
+    def outcomes(self) -> list[Outcome]:
+        """How the versions of each deployment answered, since this gateway started."""
+        return [
+            Outcome(model, version, tally.requests, tally.errors, dict(tally.first))
+            for (model, version), tally in self.stats.tallies.items()
+        ]
 
     def reason_not_ready(self) -> str:
         """Empty when a request could be served."""

@@ -6,7 +6,7 @@ reached is left out for a while, and is then tried by one request, the probe, be
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp
 
@@ -37,6 +37,8 @@ class Table:
         """By epoch."""
         self._by_name: dict[str, list[Target]] = {}
         self._deployed: frozenset[str] = frozenset()
+        self._shares: dict[str, dict[str, float]] = {}
+        """By name, where several versions serve: what each gets."""
         self.resting: frozenset[str] = frozenset()
         """Deployed, and without a replica until a request comes."""
         self._turn = 0
@@ -54,6 +56,9 @@ class Table:
                 self._by_name.setdefault(name, []).append(target)
         self._deployed = frozenset(routes.models)
         self.resting = frozenset(routes.resting)
+        self._shares = {}
+        for each in routes.shares:
+            self._shares.setdefault(each.model, {})[each.version] = each.share
         came = [target for epoch, target in self.targets.items() if before.get(epoch) is not target]
         went = [target for epoch, target in before.items() if self.targets.get(epoch) is not target]
         for target in went:
@@ -118,6 +123,8 @@ class Table:
         best = self.targets.get(epoch) if epoch else None
         if best is None or best in without or best not in targets:
             able = [target for target in targets if target.open(now) and target not in without]
+            if shares := self._shares.get(targets[0].route.model):
+                able, noise = by_share(able, shares, noise)
             free = [target for target in able if target.room(self._slots)] if late else able
             best = self._pick(free, ask, noise)
             if best is None:
@@ -224,6 +231,19 @@ class Table:
     def unreachable(target: Target, now: float) -> None:
         target.ejected_until = now + EJECTION
         target.probing = False
+
+
+def by_share(able: list[Target], shares: Mapping[str, float], noise: float) -> tuple[list[Target], float]:
+    """Those of the version that chance picks, and what is left of chance. A version without a replica that can serve
+    leaves its share to the others; where none has a share, all may serve."""
+    there = {target.route.version for target in able}
+    found = [(version, share) for version, share in sorted(shares.items()) if share > 0 and version in there]
+    point = noise * sum(share for _, share in found)
+    for version, share in found:
+        if point < share or version == found[-1][0]:
+            return [target for target in able if target.route.version == version], min(point / share, 1.0)
+        point -= share
+    return able, noise
 
 
 RECENT = 30.0

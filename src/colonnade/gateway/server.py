@@ -99,7 +99,7 @@ class Gateway:
         assert self._source.token_file is not None
         feed = ControlFeed(self._source.control, self._source.token_file, self.apply)
         self._task(feed.run())
-        self._task(Teller(feed.access, self.plane.demand).run())
+        self._task(Teller(feed.access, self.plane.demand, self.plane.outcomes).run())
         if self._loopback:
             return
         try:

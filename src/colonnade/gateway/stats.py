@@ -6,6 +6,8 @@ from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass, field
 
+from colonnade.wire.buckets import bucket
+
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds of a histogram's buckets, in seconds."""
 
@@ -34,6 +36,15 @@ class Histogram:
 
 
 @dataclass(slots=True)
+class Tally:
+    """How the replicas of one version answered. `first`: `wire.buckets` of the seconds to the first byte."""
+
+    requests: int = 0
+    errors: int = 0
+    first: Counter[int] = field(default_factory=Counter[int])
+
+
+@dataclass(slots=True)
 class Stats:
     """Everything since the start. `requests` by (model, status), `refused` by error code."""
 
@@ -48,6 +59,8 @@ class Stats:
     """By key, and "requests" or "tokens"."""
     waits: dict[str, Histogram] = field(default_factory=dict[str, Histogram])
     """By model: how long those waited that did."""
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict[tuple[str, str], Tally])
+    """By model and version."""
     broken: int = 0
     """Streams that ended by an error event."""
     left: int = 0
@@ -60,6 +73,22 @@ class Stats:
 
     def waited(self, model: str, seconds: float) -> None:
         self.waits.setdefault(model, Histogram()).add(seconds)
+
+    def answered(self, model: str, version: str, status: int, first: float) -> None:
+        """By a replica of this version; `first`: seconds to the first byte."""
+        tally = self._tally(model, version)
+        tally.requests += 1
+        tally.errors += status >= 500
+        tally.first[bucket(first)] += 1
+
+    def lost(self, model: str, version: str) -> None:
+        """A replica of this version lost a request, which counts though another one answers it."""
+        tally = self._tally(model, version)
+        tally.requests += 1
+        tally.errors += 1
+
+    def _tally(self, model: str, version: str) -> Tally:
+        return self.tallies.setdefault((model, version), Tally())
 
     def took(self, model: str, first: float, whole: float) -> None:
         """Seconds from the request to the answer's first and last byte."""

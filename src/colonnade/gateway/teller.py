@@ -11,7 +11,7 @@ import msgspec
 
 from colonnade.gateway.fetch import FetchFailed, post
 from colonnade.wire.errors import BadSetting
-from colonnade.wire.routes import Demand, Demands
+from colonnade.wire.routes import Demand, Demands, Outcome
 
 LOG = logging.getLogger("colonnade.gateway")
 BUSY_S, QUIET_S = 0.2, 1.0
@@ -20,17 +20,24 @@ PATIENCE_S = 2.0
 
 
 class Teller:
-    """`access` gives the control plane's URL and token, anew each time; `demand` what there is to do now."""
+    """`access` gives the control plane's URL and token, anew each time; `demand` what there is to do now; `outcomes`
+    how it went so far."""
 
-    def __init__(self, access: Callable[[], tuple[str, str]], demand: Callable[[], Sequence[Demand]]) -> None:
+    def __init__(
+        self,
+        access: Callable[[], tuple[str, str]],
+        demand: Callable[[], Sequence[Demand]],
+        outcomes: Callable[[], Sequence[Outcome]] = tuple,
+    ) -> None:
         self._access = access
         self._demand = demand
+        self._outcomes = outcomes
         self._name = secrets.token_hex(8)
         self._heard = True
 
     async def run(self) -> None:
         while True:
-            demands = Demands(self._name, tuple(self._demand()))
+            demands = Demands(self._name, tuple(self._demand()), tuple(self._outcomes()))
             await self._tell(demands)
             await asyncio.sleep(BUSY_S if any(each.held for each in demands.demands) else QUIET_S)
 

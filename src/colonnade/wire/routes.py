@@ -23,6 +23,8 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     model: str  # the name that requests ask for
     events: str = ""  # ZeroMQ PUB endpoint; "" where there is none
     aliases: tuple[str, ...] = ()
+    version: str = ""
+    """Of its deployment: what it computes with."""
 
 
 class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -46,6 +48,14 @@ class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     allowance: Allowance = Allowance()
 
 
+class Share(msgspec.Struct, frozen=True):
+    """Of the requests to a model, those that go to replicas of this version: 0 to 1."""
+
+    model: str
+    version: str
+    share: float
+
+
 class Routes(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that a gateway needs. `revision` grows with every change; a poll with `since` equal to it waits."""
 
@@ -58,6 +68,9 @@ class Routes(msgspec.Struct, frozen=True, omit_defaults=True):
     """Names that are deployed, ready or not: a request for one of them without a ready replica is 503, else 404."""
     resting: tuple[str, ...] = ()
     """Of these, those without a replica until a request comes: it is held meanwhile."""
+    shares: tuple[Share, ...] = ()
+    """Where a deployment serves with several versions: what each gets. One that is not named gets nothing while another
+    can serve."""
 
 
 class Scaling(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -72,6 +85,28 @@ class Scaling(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     """Seconds without demand before the last replica rests."""
 
 
+class Version(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the replicas of a deployment compute with. It is never changed: another one follows it."""
+
+    model: str
+    settings: dict[str, str] = {}
+
+
+class Rollout(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A new version comes in by steps, judged against the one before it, and goes back by itself where it is worse."""
+
+    steps: tuple[float, ...] = (0.05, 0.25, 0.5)
+    """Shares of the requests that it gets, rising; then all of them."""
+    step: float = 60.0
+    """Seconds that each step lasts at least."""
+    requests: int = 50
+    """That it should have answered before a step ends well."""
+    errors: float = 0.01
+    """The share of failed requests may be above the old version's by this much."""
+    latency: float = 1.5
+    """The p95 to the first byte may be this many times the old version's."""
+
+
 class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is wanted. `generation` grows with each change of it."""
 
@@ -83,6 +118,16 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
     """Engine settings, as their flags would be written: {"threads": "2"}."""
     scaling: Scaling | None = None
     """None: `replicas` is what somebody asked for; else what demand asks for now."""
+    rollout: Rollout | None = None
+    """None: a new version replaces the old one replica by replica, without a judgement."""
+    before: Version | None = None
+    """What served before this version: a rollback goes there."""
+    stage: int | None = None
+    """Of the rollout that is under way: its step, from 0."""
+    refused: str = ""
+    """The version that was last taken back: it gets no request any more."""
+    kept: int = 0
+    """In what an agent is told: of `replicas`, those that stay at `before`."""
 
 
 class Desired(msgspec.Struct, frozen=True):
@@ -106,6 +151,10 @@ class ReplicaStatus(msgspec.Struct, frozen=True, omit_defaults=True):
     ready_s: float | None = None  # from start to ready
     generation: int = 1
     facts: dict[str, str | int | float | bool] = {}
+    version: str = ""
+    target: str = ""
+    """The version that its place is to have; `failures`: how often that has failed in a row."""
+    failures: int = 0
 
 
 class Demand(msgspec.Struct, frozen=True):
@@ -116,11 +165,23 @@ class Demand(msgspec.Struct, frozen=True):
     held: int = 0
 
 
-class Demands(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the replicas of one version answered one gateway, since it started. `errors`: answers with a status of 500 or
+    more, and requests that a replica lost; `first`: time to the first byte by `wire.buckets`."""
+
+    deployment: str
+    version: str
+    requests: int = 0
+    errors: int = 0
+    first: dict[int, int] = {}
+
+
+class Demands(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of one life of a gateway; a later report replaces the one before."""
 
     gateway: str
     demands: tuple[Demand, ...]
+    outcomes: tuple[Outcome, ...] = ()
 
 
 class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -131,8 +192,8 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
     number: int
     at: float  # Unix seconds
     kind: str
-    """"start", "ready", "stop", "ended", "failed"; "deployed", "scaled", "removed"; "key created", "key limited",
-    "key revoked"."""
+    """"start", "ready", "stop", "ended", "failed"; "deployed", "scaled", "removed", "ramped", "rolled out",
+    "rolled back"; "key created", "key limited", "key revoked"."""
     subject: str  # deployment, replica or key
     reason: str
     cluster: str = ""

@@ -27,21 +27,27 @@ MANIFESTS = (".yaml", ".yml")
 @click.option("--min", "least", type=click.IntRange(0), metavar="N", help="By demand: at least N replicas.")
 @click.option("--max", "most", type=click.IntRange(1), metavar="N", help="By demand: at most N replicas.")
 @click.option("--target", type=float, metavar="N", help="Requests in flight that one replica should have [8].")
+@click.option("--environment", metavar="ENV", default="production", help="development, staging or production.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of its replicas; repeatable.")
 @click.pass_obj
-def deploy(session: Session, source: str, settings: tuple[str, ...], **asked: Any) -> None:
+def deploy(session: Session, source: str, settings: tuple[str, ...], environment: str, **asked: Any) -> None:
     """Deploy a model: from a folder, a name, or a YAML file.
+
+    An environment is a deployment of its own: what stands in staging is asked for as NAME.staging, and `promote`
+    brings it on.
 
     SOURCE is what `serve` takes, or a file with the deployment (docs/fleet.md has its keys). Deploying again under
     the same name changes what is deployed: new settings or another model roll through one replica at a time.
     """
     from colonnade.cli.control import open_control
     from colonnade.cli.home import Home
+    from colonnade.fleet import versions
 
     name, change = _from_file(source) if source.endswith(MANIFESTS) else _from_model(source)
     change |= _flags(**{key: value for key, value in asked.items() if key != "name"})
     change["settings"] = {**change.get("settings", {}), **_pairs(settings)}
-    deployed = open_control(Home(session.home)).put(asked["name"] or name, change)
+    name = versions.environment(asked["name"] or name, environment)
+    deployed = open_control(Home(session.home)).put(name, change)
     tell(session, deployed)
 
 
@@ -90,4 +96,7 @@ def tell(session: Session, deployed: Any) -> None:
         return
     scaling = deployed.scaling
     many = f"{deployed.replicas}" if scaling is None else f"{scaling.min} to {scaling.max} (now {deployed.replicas})"
-    session.data(f"{deployed.name}  model {deployed.model}  replicas {many}  generation {deployed.generation}")
+    said = f"{deployed.name}  model {deployed.model}  replicas {many}  generation {deployed.generation}"
+    if deployed.stage is not None:
+        said += f"  rollout: step {deployed.stage + 1} of {len(deployed.rollout.steps)}"
+    session.data(said)
