@@ -108,7 +108,8 @@ def test_from_wanted_to_ready() -> None:
     ]
     assert fleet.core.statuses() == (
         ReplicaStatus(
-            *("tiny-0", "tiny", "e1", "ready", 7, "http://x", "tcp://x", "", 0, 1.0, 2.5, 1, {"log": "log"}),
+            *("tiny-0", "tiny", "e1", "ready", 7, "http://x", "tcp://x", "", 0, 1.0, 2.5, 1),
+            facts={"log": "log"},
             version=version_of(TINY),
             target=version_of(TINY),
         ),

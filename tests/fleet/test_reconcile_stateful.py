@@ -3,7 +3,7 @@ fair again it ends at exactly what is wanted."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 
@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from colonnade.fleet.orders import Begun, Ended, Event, Listening, Policy, Probe, Probed, Start, Stop, Tick, Wanted
 from colonnade.fleet.reconcile import Reconciler
 from colonnade.fleet.versions import template
-from colonnade.wire.routes import Deployment
+from colonnade.wire.routes import Deployment, Version
 
 POLICY = Policy(start_s=20, backoff_first_s=1, backoff_limit_s=8, backoff_reset_s=10)
 NAMES = ("a", "a-1", "b")
@@ -80,6 +80,14 @@ class World:
         self.wanted[name] = Deployment(name, model, replicas, self.generation)
         self.tell(Wanted(tuple(self.wanted.values())))
 
+    def try_out(self, name: str, replicas: int, kept: int) -> None:
+        """A version comes in: some seats stay at the one before."""
+        self.generation += 1
+        before = self.wanted[name]
+        trial = Deployment(name, "m3", replicas, self.generation, before=Version(before.model), kept=kept)
+        self.wanted[name] = trial
+        self.tell(Wanted(tuple(self.wanted.values())))
+
     def end(self, key: tuple[str, str]) -> None:
         del self.lives[key]
         self.tell(Ended(*key, "exit 1: of its own accord"))
@@ -121,6 +129,11 @@ class Histories(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES), replicas=st.integers(0, 3), model=st.sampled_from(["m1", "m2"]))
     def want(self, name: str, replicas: int, model: str) -> None:
         self.world.want(name, replicas, model)
+
+    @precondition(lambda self: self.world.wanted)
+    @rule(data=st.data(), replicas=st.integers(0, 3), kept=st.integers(0, 3))
+    def try_out(self, data: st.DataObject, replicas: int, kept: int) -> None:
+        self.world.try_out(data.draw(st.sampled_from(sorted(self.world.wanted))), replicas, kept)
 
     @precondition(lambda self: self.world.wanted)
     @rule(data=st.data())
@@ -189,7 +202,10 @@ class Histories(RuleBasedStateMachine):
             mine = {key: real for key, real in world.lives.items() if key[0].rpartition("-")[0] == name}
             assert len(mine) == wanted.replicas
             assert all(real.ready and not real.told_to_stop for real in mine.values())
-            assert {template(real.start.deployment) for real in mine.values()} <= {template(wanted)}
+            run = Counter(template(real.start.deployment) for real in mine.values())
+            kept = min(wanted.kept, wanted.replicas)
+            old = Counter({template(wanted.before): kept} if wanted.before is not None else {})
+            assert run == +(Counter({template(wanted): wanted.replicas - kept}) + old)
         assert sum(wanted.replicas for wanted in world.wanted.values()) == len(world.lives)
         assert all(status.state == "ready" for status in world.core.statuses())
 
