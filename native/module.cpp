@@ -133,7 +133,8 @@ bool as_long(const Array<const Type, 1>& array, size_t length) {
     return array.shape(0) == length;
 }
 
-// Draws for row `rows[i]` of the logits by the columns of slot `slots[i]`; a grammar's words count where `masked[i]`.
+// Draws for row `rows[i]` of the logits by the columns of slot `slots[i]`; the words of a grammar, of the same row, count
+// where `masked[i]`.
 void draw_rows(Array<const float, 2> logits, Array<const int64_t, 1> rows, Array<const int64_t, 1> slots,
                Array<const int64_t, 1> positions, Array<const uint8_t, 1> masked, Array<const uint32_t, 2> words,
                Array<const double, 1> temperatures, Array<const int64_t, 1> top_ks, Array<const double, 1> top_ps,
@@ -144,16 +145,17 @@ void draw_rows(Array<const float, 2> logits, Array<const int64_t, 1> rows, Array
     require(as_long(rows, count) && as_long(slots, count) && as_long(positions, count) && as_long(masked, count),
             "one row, slot, position and mask for each draw");
     require(as_long(top_ks, all) && as_long(top_ps, all) && as_long(min_ps, all) && as_long(seeds, all) &&
-                as_long(choices, all) && words.shape(0) == all && static_cast<int64_t>(words.shape(1)) * 32 >= size,
+                as_long(choices, all) && static_cast<int64_t>(words.shape(1)) * 32 >= size,
             "columns are as long as there are slots, and have a bit for each token");
     for (size_t i = 0; i < count; i++)
         require(rows(i) >= 0 && rows(i) < static_cast<int64_t>(logits.shape(0)) && slots(i) >= 0 &&
-                    slots(i) < static_cast<int64_t>(all),
+                    slots(i) < static_cast<int64_t>(all) &&
+                    (!masked(i) || rows(i) < static_cast<int64_t>(words.shape(0))),
                 "rows and slots are there");
     nb::gil_scoped_release released;
     for (size_t i = 0; i < count; i++) {
         const size_t slot = static_cast<size_t>(slots(i));
-        const uint32_t* allowed = masked(i) ? words.data() + slot * words.shape(1) : nullptr;
+        const uint32_t* allowed = masked(i) ? words.data() + rows(i) * words.shape(1) : nullptr;
         const Filters filters = {temperatures(slot), top_ks(slot), top_ps(slot), min_ps(slot)};
         const Place place = {seeds(slot), choices(slot), static_cast<uint64_t>(positions(i))};
         out(i) = draw(logits.data() + rows(i) * size, size, allowed, filters, place);

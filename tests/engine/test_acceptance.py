@@ -39,6 +39,9 @@ class Table:
     def run(self, batch: Batch) -> Floats:
         return TARGET_PVV[batch.positions[batch.sampled], batch.tokens[batch.sampled]]
 
+    def forget(self) -> None:
+        pass
+
 
 class Drawing:
     """Draws each draft from a distribution of its own, with the noise that is kept for that."""
@@ -69,7 +72,7 @@ def answers(drafter: Drafter | None, sampling: Sampling, by_chance: bool = True)
     def make() -> Compiler:
         raise AssertionError("there is no grammar")
 
-    constraints = Constraints(make, SLOTS, VOCAB)
+    constraints = Constraints(make, VOCAB)
     worker = ModelWorker(Table(), sampler.choose, SLOTS, 16, VOCAB, constraints, by_chance)
     limits = Limits(SLOTS * 8, 16, VOCAB, SLOTS, ANSWERS, prefix_cache=False, draft_tokens=3)
     scheduler = Scheduler(limits, drafter)

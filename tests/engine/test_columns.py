@@ -65,8 +65,8 @@ def test_rows_together_are_the_rows_by_themselves(wanted: list[tuple[Sampling, i
     assert found == by_rows(sampler.choose)(logits_SV, rows, columns, words(bits_SV)).tolist()
     assert found == by_rows(_native.choose)(logits_SV, rows, columns, words(bits_SV)).tolist()
     assert found == [
-        alone(logits_V, sampling, choice, position, bits_SV[slot] if masked else None)
-        for logits_V, slot, (sampling, choice, position, masked) in zip(logits_SV, slots, wanted, strict=True)
+        alone(logits_V, sampling, choice, position, bits_V if masked else None)
+        for logits_V, bits_V, (sampling, choice, position, masked) in zip(logits_SV, bits_SV, wanted, strict=False)
     ]
 
 
@@ -103,6 +103,13 @@ def test_what_is_not_there_is_not_read(slots: list[int], vocab: int, what: str) 
     logits_SV = np.zeros((2, vocab), dtype=np.float32)
     with pytest.raises(ValueError, match=what):
         NATIVE(logits_SV, entries(slots, [False, False]), Columns(SLOTS), words(np.ones((SLOTS, VOCAB), bool)))
+
+
+def test_words_of_a_row_that_has_none_are_not_read() -> None:
+    logits_SV, few = np.zeros((2, VOCAB), dtype=np.float32), words(np.ones((1, VOCAB), bool))
+    assert NATIVE(logits_SV, entries([0, 1], [True, False]), Columns(SLOTS), few).tolist() == [0, 0]
+    with pytest.raises(ValueError, match="are there"):
+        NATIVE(logits_SV, entries([0, 1], [True, True]), Columns(SLOTS), few)
 
 
 def test_what_a_plain_slot_is() -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from colonnade.engine.constraint import Constraints, GrammarFailed
+from colonnade.engine.constraint import Constraints
 from colonnade.engine.folder import SHIPPED, ModelFolder
-from colonnade.engine.grammar import Compiler, Exhausted, Matcher, Unenforceable, Words
+from colonnade.engine.grammar import Compiler, Exhausted, Matcher, Unenforceable, Words, allowed
 from colonnade.engine.limits import Limits
 from colonnade.engine.scheduler import Scheduler
-from colonnade.engine.step import Drawn
 from colonnade.engine.worker import LoadedWorker, load_worker
 from colonnade.wire.messages import Delta, Grammar, Sampling, Submit
 from colonnade.wire.settings import EngineSettings
@@ -76,16 +76,17 @@ def test_a_grammar_that_fails_ends_its_own_request(loaded: LoadedWorker) -> None
 
 
 class Row:
-    """Allows the token after the last one; gives up at 3."""
+    """Allows the token after the last one, foresees the two after it; gives up at 5."""
 
     def __init__(self, last: int = 0) -> None:
         self.last = last
+        self.kept = last
 
     def copy(self) -> Matcher:
         return Row(self.last)
 
     def fill(self, words_W: Words) -> None:
-        if self.last == 3:
+        if self.last == 5:
             raise Exhausted("enough")
         words_W[:] = 0
         words_W[(self.last + 1) // 32] |= np.uint32(1 << (self.last + 1) % 32)
@@ -94,6 +95,36 @@ class Row:
         if token != self.last + 1:
             raise ValueError(f"token {token} is not allowed here")
         self.last = token
+
+    def back(self, count: int) -> None:
+        self.last -= count
+        assert self.last >= self.kept
+
+    def keep(self) -> None:
+        self.kept = self.last
+
+    def ahead(self) -> Sequence[int]:
+        self.keep()
+        return [self.last + 1, self.last + 2]
+
+    def plain(self, token: int) -> bool:
+        return False
+
+
+class Free(Row):
+    """Allows everything, in which token 9 is no piece of a word."""
+
+    def fill(self, words_W: Words) -> None:
+        words_W[:] = 0xFFFFFFFF
+
+    def accept(self, token: int) -> None:
+        self.last += 1
+
+    def copy(self) -> Matcher:
+        return Free(self.last)
+
+    def plain(self, token: int) -> bool:
+        return token != 9
 
 
 class Rows:
@@ -106,37 +137,98 @@ class Rows:
             raise Unenforceable("no")
         if grammar.text == "broken":
             raise RuntimeError("a library's fault")
-        return Row()
+        return Free() if grammar.text == "free" else Row()
 
 
-@pytest.fixture
-def rows() -> Rows:
-    return Rows()
+VOCAB = 100
 
 
-@pytest.fixture
-def constraints(rows: Rows) -> Constraints:
-    def make() -> Compiler:
-        return rows
+class House:
+    """Constraints, one step after another."""
 
-    return Constraints(make, 4, 40)
+    def __init__(self, **switches: bool) -> None:
+        self.rows = Rows()
+        self.constraints = Constraints(self._make, VOCAB, **switches)
+
+    def _make(self) -> Compiler:
+        return self.rows
+
+    def enter(self, slot: int, text: str, tokens: Sequence[int] = ()) -> None:
+        self.constraints.enter(slot, Grammar("regex", text), tokens)
+
+    def step(self, *places: tuple[int, Sequence[int]]) -> list[list[int]]:
+        """What may be drawn at each place; all of the vocabulary is told as [-1]."""
+        sizes = [1 + len(drafts) for _, drafts in places]
+        count, firsts = sum(sizes), [sum(sizes[:number]) for number in range(len(sizes))]
+        self.constraints.prepare([(slot, row, drafts) for (slot, drafts), row in zip(places, firsts, strict=True)])
+        self.constraints.ready()
+        bits_SV = np.ones((count, VOCAB), dtype=np.bool_)
+        made = min(count, len(self.constraints.words_SW))
+        bits_SV[:made] = allowed(self.constraints.words_SW[:made], VOCAB)
+        found = [np.flatnonzero(row_V).tolist() for row_V in bits_SV]
+        return [[-1] if len(each) == VOCAB else each for each in found]
 
 
-def next_tokens(constraints: Constraints, slot: int) -> list[int]:
-    mask = constraints.mask(slot)
-    assert mask is not None
-    return np.flatnonzero(mask == 0).tolist()
+def test_masks_follow_the_draws_of_each_slot() -> None:
+    house = House()
+    house.enter(0, "good")
+    house.enter(1, "good", (1, 2))
+    house.constraints.enter(2, None, ())
+    assert house.step((0, ()), (2, ()), (1, ())) == [[1], [-1], [3]]
+    assert house.constraints.settle(0, [1]) == [2, 3]
+    assert house.constraints.settle(2, [7]) == ()
+    assert house.step((1, ()), (0, ())) == [[3], [2]]
+    assert house.rows.compiled == ["good"]
 
 
-def test_masks_follow_the_draws_of_each_slot(constraints: Constraints, rows: Rows) -> None:
-    for slot, tokens in enumerate([(), (1, 2)]):
-        constraints.enter(slot, Grammar("regex", "good"), tokens)
-    constraints.enter(2, None, ())
-    assert [next_tokens(constraints, slot) for slot in (0, 1)] == [[1], [3]]
-    assert constraints.mask(2) is None
-    constraints.advance([Drawn(0, 1), Drawn(2, 7)])
-    assert [next_tokens(constraints, slot) for slot in (0, 1)] == [[2], [3]]
-    assert rows.compiled == ["good"]
+def test_slots_that_are_held_and_what_is_added_to_their_logits() -> None:
+    house = House()
+    assert house.constraints.among([0, 1]) == []
+    house.enter(1, "good")
+    house.step((0, ()), (1, ()))
+    assert house.constraints.among([0, 1]) == [(1, 1)]
+    assert house.constraints.mask(0, 0) is None
+    added_V = house.constraints.mask(1, 1)
+    assert added_V is not None
+    assert np.flatnonzero(added_V == 0).tolist() == [1]
+    assert set(added_V.tolist()) == {0.0, -np.inf}
+
+
+def test_drafts_have_masks_as_far_as_they_can_be_right() -> None:
+    house = House()
+    house.enter(0, "good")
+    assert house.step((0, (1, 2, 9, 10))) == [[1], [2], [3], [-1], [-1]]
+    house.constraints.settle(0, [1, 2])  # the second draw was another: it says so itself
+    assert house.step((0, (3,))) == [[3], [4]]
+
+
+def test_drafts_that_were_wrong_are_taken_back() -> None:
+    house = House()
+    house.enter(0, "free")
+    assert house.step((0, (1, 2, 3))) == [[-1]] * 4
+    house.constraints.settle(0, [8])
+    row = house.constraints._rows[0]
+    assert isinstance(row.matcher, Row)
+    assert (row.matcher.last, row.pending) == (0, [8])
+    house.step((0, ()))
+    assert (row.matcher.last, row.matcher.kept, row.pending) == (1, 1, [])
+
+
+def test_what_comes_next_is_looked_for_where_something_may_be_forced() -> None:
+    house = House()
+    house.enter(0, "free")
+    house.step((0, ()))
+    assert house.constraints.settle(0, [8]) == ()
+    house.step((0, ()))
+    assert house.constraints.settle(0, [9]) == [3, 4]
+
+
+def test_nothing_is_foreseen_where_that_is_switched_off() -> None:
+    house = House(foresee=False)
+    house.enter(0, "good")
+    house.step((0, ()))
+    assert house.constraints.settle(0, [1]) == ()
+    assert house.step((0, ())) == [[2]]
 
 
 @pytest.mark.parametrize(
@@ -145,17 +237,26 @@ def test_masks_follow_the_draws_of_each_slot(constraints: Constraints, rows: Row
         ("bad", (), "enforced: no"),
         ("broken", (), "fault"),
         ("good", (5,), "not allowed"),
-        ("good", (1, 2, 3), "enough"),
+        ("good", (1, 2, 3, 4, 5), "enough"),
     ],
 )
-def test_failures_are_told_where_the_slot_is_drawn(
-    constraints: Constraints, grammar: str, tokens: tuple[int, ...], words: str
-) -> None:
-    constraints.enter(0, Grammar("regex", grammar), tokens)
-    constraints.enter(1, Grammar("regex", "good"), ())
-    constraints.advance([Drawn(0, 1), Drawn(1, 1)])
-    with pytest.raises(GrammarFailed, match=words):
-        constraints.mask(0)
-    assert next_tokens(constraints, 1) == [2]
-    constraints.enter(0, None, ())
-    assert constraints.mask(0) is None
+def test_failures_are_told_where_the_slot_is_drawn(grammar: str, tokens: tuple[int, ...], words: str) -> None:
+    house = House()
+    house.enter(0, grammar, tokens)
+    house.enter(1, "good")
+    assert house.step((0, ()), (1, ()))[1] == [1]
+    assert words in house.constraints.error(0)
+    assert (house.constraints.error(1), house.constraints.error(2)) == ("", "")
+    assert house.constraints.settle(0, [1]) == ()
+    house.constraints.settle(1, [1])
+    assert house.step((0, ()), (1, ()))[1] == [2]
+    house.constraints.enter(0, None, ())
+    assert house.constraints.error(0) == ""
+
+
+def test_a_draw_that_a_grammar_does_not_have_spoils_it() -> None:
+    house = House()
+    house.enter(0, "good")
+    house.step((0, ()))
+    assert house.constraints.settle(0, [7]) == ()
+    assert "not allowed" in house.constraints.error(0)

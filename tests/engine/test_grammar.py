@@ -20,9 +20,9 @@ DAY = {"properties": {"day": {"type": "string"}}, "required": ["day"], "addition
 
 
 @cache
-def compiler() -> LlguidanceCompiler:
+def compiler(*, guess: bool = True) -> LlguidanceCompiler:
     text = (SHIPPED / "colonnade-tiny" / "tokenizer.json").read_text("utf-8")
-    return LlguidanceCompiler(text, VOCABULARY, (END,))
+    return LlguidanceCompiler(text, VOCABULARY, (END,), guess=guess)
 
 
 def schema(value: Any) -> Grammar:

@@ -51,15 +51,18 @@ class Engine(RuleBasedStateMachine):
     """Random submissions, aborts and failures around `depth` steps in flight; drafts right, wrong and in part."""
 
     @initialize(
-        limits=limits, depth=st.integers(1, 2), drafts=st.sampled_from(["none", "chains", "trees", "trees", "ngram"])
+        limits=limits,
+        depth=st.integers(1, 2),
+        drafts=st.sampled_from(["none", "chains", "trees", "trees", "ngram"]),
+        foresight=st.sampled_from([0, 0, 2, 9]),
     )
-    def begin(self, limits: Limits, depth: int, drafts: str) -> None:
+    def begin(self, limits: Limits, depth: int, drafts: str, foresight: int) -> None:
         self.limits, self.depth = limits, depth
         self.seer = Seer(VOCAB, limits.context, drafts == "trees")
         drafters: dict[str, Drafter | None] = {"none": None, "ngram": NgramDrafter(2)}
         self.drafter = drafters.get(drafts, self.seer)
         self.scheduler = Scheduler(limits, self.drafter)
-        self.worker = OracleWorker(limits.max_running, limits.pages, VOCAB)
+        self.worker = OracleWorker(limits.max_running, limits.pages, VOCAB, foresight)
         self.in_flight: deque[Step] = deque()
         self.results: deque[Result] = deque()  # of the first of them
         self.open: dict[str, Submit] = {}

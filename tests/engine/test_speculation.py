@@ -266,10 +266,72 @@ def test_a_copying_answer_takes_a_fraction_of_the_steps() -> None:
 
 def test_settings_say_whether_and_how() -> None:
     off = EngineConfig(draft_rule="probability")
-    assert (off.drafter(), off.facts(), off.fingerprint("f")) == (None, {"speculation": "off"}, "f")
+    assert (off.drafter(), off.facts(), off.fingerprint("f")) == (
+        None,
+        {"jump_forward": True, "speculation": "off"},
+        "f",
+    )
     coupled = EngineConfig(speculation="ngram", draft_tokens=3)
     assert isinstance(coupled.drafter(), NgramDrafter)
-    assert coupled.facts() == {"speculation": "ngram", "draft_tokens": 3, "draft_rule": "coupled"}
+    drafts = {"speculation": "ngram", "draft_tokens": 3, "draft_rule": "coupled"}
+    assert coupled.facts() == {"jump_forward": True} | drafts
     assert coupled.fingerprint("f") == "f"
     assert coupled.limits(pages=8, max_context=8, vocab_size=8).draft_tokens == 3
     assert EngineConfig(speculation="ngram", draft_rule="probability").fingerprint("f") == "f-probability"
+
+
+# What a grammar foresees: the oracle does in its place, and errs at one position in seven (4, 11, 18, …).
+
+
+class Foreseeing(Drafting):
+    def __init__(self, foresight: int, drafter: Drafter | None = None, **limits: Any) -> None:
+        super().__init__(drafter, **limits)
+        self.worker.foresight = foresight
+
+
+def test_what_is_foreseen_is_drafted_without_a_drafter_and_past_its_bound() -> None:
+    bench = Foreseeing(12, draft_tokens=1)
+    bench.scheduler = Scheduler(bench.limits)
+    bench.submit("a", [1, 2, 3], max_tokens=30)
+    assert drawn(bench.step()) == [1]
+    step = bench.plan()
+    assert bench.guesses(step) == [12]
+    assert drawn(bench.finish(step)) == [3]
+    bench.rest()
+    assert bench.right("a")
+    assert bench.scheduler.load().steps < 10
+    assert bench.scheduler.load().accepted < bench.scheduler.load().drafted
+
+
+def test_a_drafter_is_heard_where_it_agrees_and_knows_more() -> None:
+    bench = Foreseeing(2)
+    bench.submit("a", [1, 2, 3], max_tokens=30)
+    bench.step()
+    step = bench.plan()
+    assert bench.guesses(step) == [4]
+    bench.finish(step)
+    bench.rest()
+    assert bench.right("a")
+
+
+def test_what_is_foreseen_goes_before_a_drafter_that_errs_and_tells_nothing_about_it() -> None:
+    bench = Foreseeing(2)
+    bench.submit("a", [1, 2, 3], max_tokens=30, mistakes=[True])
+    bench.step()
+    step = bench.plan()
+    assert bench.guesses(step) == [2]
+    assert drawn(bench.finish(step)) == [3]
+    bench.worker.foresight = 0
+    bench.step()
+    assert bench.guesses(bench.plan()) == [4]
+
+
+@pytest.mark.parametrize("room", [{"prefill_chunk": 1}, {"max_context": 5}])
+def test_what_is_foreseen_needs_room(room: dict[str, int]) -> None:
+    bench = Foreseeing(5, None, **room)
+    bench.submit("a", [1, 2, 3], max_tokens=30)
+    while bench.scheduler.has_work:
+        step = bench.plan()
+        assert bench.guesses(step) == [0]
+        bench.finish(step)
+    assert bench.right("a")

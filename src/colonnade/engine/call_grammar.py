@@ -10,7 +10,7 @@ Pure. The grammar is in Lark's notation with the JSON schemas inline, as llguida
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -40,8 +40,9 @@ class Calls(msgspec.Struct):
     """A JSON schema: the answer may be a value of it, instead of calls."""
 
 
-def to_lark(calls: Any, is_token: Callable[[str], bool]) -> str:
-    """`is_token` tells whether the model's tokenizer has a marker as one token of its own. Raises Unenforceable."""
+def to_lark(calls: Any, is_token: Callable[[str], bool], layout: Mapping[str, Any]) -> str:
+    """`is_token` tells whether the model's tokenizer has a marker as one token of its own; `layout` is how the JSON may
+    be laid out, in the library's words. Raises Unenforceable."""
     spoken = msgspec.convert(calls, Calls)
     rules = [_start(spoken), f"call: {' | '.join(f'call_{n}' for n in range(len(spoken.functions)))}"]
     opening, closing = (_marker(each, is_token) for each in (OPEN, CLOSE))
@@ -49,12 +50,19 @@ def to_lark(calls: Any, is_token: Callable[[str], bool]) -> str:
         head = json.dumps("\n" + f'{{"name": {json.dumps(function.name)}, "arguments": ')
         tail = json.dumps("}\n")
         rules.append(f"call_{number}: {opening} {head} arguments_{number} {tail} {closing}")
-        rules.append(f"arguments_{number}: %json {json.dumps(_arguments(number, function))}")
+        rules.append(f"arguments_{number}: %json {_laid_out(_arguments(number, function), layout)}")
     if spoken.otherwise is not None:
-        rules.append(f"otherwise: %json {json.dumps(lower(spoken.otherwise))}")
+        rules.append(f"otherwise: %json {_laid_out(lower(spoken.otherwise), layout)}")
     if spoken.text:
         rules.append(f"TEXT: /(?s:.*)/ & ~/(?s:.*){OPEN}(?s:.*)/")
     return "\n".join(rules)
+
+
+def _laid_out(schema: Any, layout: Mapping[str, Any]) -> str:
+    """With the library's switch for it; a schema that is true or false has no place for one, and gets it."""
+    found = mapping(schema)
+    keywords = {"anyOf": [schema]} if found is None else found
+    return json.dumps({"x-guidance": dict(layout), **keywords})
 
 
 def _start(calls: Calls) -> str:

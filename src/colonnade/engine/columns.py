@@ -59,7 +59,7 @@ class Rows:
 
 
 DrawRows = Callable[[Floats, Rows, Columns, Words], Numbers]
-"""(logits [S, V], rows, columns, the slots' words of their grammars) -> a token, NOT_FINITE or NOTHING_ALLOWED each."""
+"""(logits [S, V], rows, columns, words of grammars by row of logits) -> each a token, NOT_FINITE, NOTHING_ALLOWED."""
 
 
 def adjusts(sampling: Sampling) -> bool:
@@ -81,7 +81,7 @@ def by_rows(choose: Callable[[Floats, float, int, float, float, float], int]) ->
             if not np.isfinite(logits_V.max()):
                 return NOT_FINITE
             if masked:
-                logits_V = np.where(allowed(words_SW[slot], len(logits_V)), logits_V, np.float32(-np.inf))
+                logits_V = np.where(allowed(words_SW[row], len(logits_V)), logits_V, np.float32(-np.inf))
                 if not np.isfinite(logits_V.max()):
                     return NOTHING_ALLOWED
             temperature = float(columns.temperatures[slot])

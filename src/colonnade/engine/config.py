@@ -51,5 +51,6 @@ class EngineConfig(EngineSettings):
     def facts(self) -> dict[str, str | int | float | bool]:
         """How it drafts, for /v1/models."""
         if self.speculation == "off":
-            return {"speculation": "off"}
-        return {"speculation": self.speculation, "draft_tokens": self.draft_tokens, "draft_rule": self.draft_rule}
+            return {"jump_forward": self.jump_forward, "speculation": "off"}
+        how = {"jump_forward": self.jump_forward, "speculation": self.speculation}
+        return how | {"draft_tokens": self.draft_tokens, "draft_rule": self.draft_rule}

@@ -1,28 +1,32 @@
 """The grammars of the running requests, by slot.
 
-All matchers live on one thread of their own, which takes its jobs in order. The masks of a step are made there while
-the forward pass runs; whoever draws waits for them only if they are late.
+The masks of a step are made on a thread of their own while the forward pass runs: also for the places after drafts,
+which the matcher follows and takes back when they turn out wrong. A matcher is that thread's from `prepare` to
+`ready`, and else its caller's: what an answer forces to follow is known before the next step is planned.
 
-    enter(slot, grammar, tokens)      a request begins, or begins again: its matcher follows the tokens drawn so far
-    masked(slot), mask(slot)          what may be drawn next, as bits in `words_SW` or as numbers to add
-    advance(drawn)                    these were drawn; the next masks are begun
+    enter(slot, grammar, tokens)        a request begins, or begins again: its matcher follows the tokens drawn so far
+    prepare([(slot, row, drafts), …])   the masks of a step are begun: of each row of logits that is drawn from
+    ready()                             waits; the bits of each row of logits are in `words_SW`
+    settle(slot, tokens)                these were drawn; returns what comes next, as far as that can be foreseen
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from colonnade.engine.grammar import Compiler, Matcher, allowed, word_count
+from colonnade.engine.grammar import Compiler, Matcher, Words, allowed, word_count
 from colonnade.engine.sampler import Allowed
-from colonnade.engine.step import Drawn
 from colonnade.wire.messages import Grammar
 
 KEPT = 128
 """Compiled grammars kept for requests to come."""
+
+NARROW = 64
+"""Tokens allowed: with more than these the text is free, and a piece of a word forces nothing."""
 
 _ALLOWED, _FORBIDDEN = np.float32(0.0), np.float32(-np.inf)
 """What is added to a token's logit."""
@@ -30,94 +34,126 @@ _ALLOWED, _FORBIDDEN = np.float32(0.0), np.float32(-np.inf)
 MakeCompiler = Callable[[], Compiler]
 
 
-class GrammarFailed(Exception):
-    """Of one request; in words for its client."""
-
-
 @dataclass(slots=True)
 class _Row:
     grammar: Grammar
-    ready: Future[None]
     matcher: Matcher | None = None  # None until the grammar is compiled, and after it failed
     error: str = ""
+    pending: list[int] = field(default_factory=list[int])  # drawn, and not yet followed
+    followed: int = 0  # drafts followed in this step
+    place: int = 0  # of its first draw in this step
 
 
 class Constraints:
-    """`make` is called once, on the thread, when the first grammar comes."""
+    """`make` is called once, on the thread, when the first grammar comes. `foresee`: whether anything is said to come
+    next."""
 
-    def __init__(self, make: MakeCompiler, slots: int, vocab_size: int) -> None:
+    def __init__(self, make: MakeCompiler, vocab_size: int, *, foresee: bool = True) -> None:
         self._make = make
         self._vocab_size = vocab_size
+        self._foresee = foresee
         self._compiler: Compiler | None = None
         self._compiled: dict[Grammar, Matcher] = {}  # the one used last is at the end
-        self.words_SW = np.zeros((slots, word_count(vocab_size)), dtype=np.uint32)
-        """A slot's bits; to be read when `masked` has said that there are any, and before the next `advance`."""
+        self.words_SW = np.zeros((0, word_count(vocab_size)), dtype=np.uint32)
+        """A bit for each token, by row of logits; it counts where the row's slot has a grammar."""
         self._rows: dict[int, _Row] = {}
+        self._making: Future[list[int]] | None = None
+        self._counts_S: Sequence[int] = ()  # tokens allowed
         self._thread = ThreadPoolExecutor(1, "grammar")
 
     def enter(self, slot: int, grammar: Grammar | None, tokens: Sequence[int]) -> None:
         if grammar is None:
             self._rows.pop(slot, None)
             return
-        row = _Row(grammar, Future())
-        self._rows[slot] = row
-        row.ready = self._thread.submit(self._begin, slot, row, tuple(tokens))
+        row = self._rows[slot] = _Row(grammar, pending=list(tokens))
+        self._thread.submit(self._begin, row)
+
+    def prepare(self, places: Sequence[tuple[int, int, Sequence[int]]]) -> None:
+        """Each slot with its first row of logits and its drafts; each draft has a row more."""
+        self._making = None
+        turns: list[tuple[_Row, Sequence[int]]] = []
+        count = 0
+        for slot, place, drafts in places:
+            if (row := self._rows.get(slot)) is not None:
+                row.place = place
+                turns.append((row, drafts))
+                count = place + 1 + len(drafts)
+        if len(self.words_SW) < count:
+            self.words_SW = np.zeros((count, self.words_SW.shape[1]), dtype=np.uint32)
+        if turns:
+            self._making = self._thread.submit(self._masks, turns, count)
+
+    def ready(self) -> None:
+        """Wait until `words_SW` is filled for the step."""
+        if self._making is not None:
+            self._counts_S = self._making.result()
 
     def among(self, slots: Sequence[int]) -> list[tuple[int, int]]:
         """(index, slot) of those that have a grammar."""
         return [(index, slot) for index, slot in enumerate(slots) if slot in self._rows] if self._rows else []
 
-    def masked(self, slot: int) -> bool:
-        """Whether a grammar holds the slot; its words are ready then. Raises GrammarFailed."""
-        row = self._rows.get(slot)
-        if row is None:
-            return False
-        row.ready.result()
-        if row.error:
-            raise GrammarFailed(row.error)
-        return True
-
-    def mask(self, slot: int) -> Allowed | None:
-        """What is added to each logit. Raises GrammarFailed."""
-        if not self.masked(slot):
+    def mask(self, slot: int, place: int) -> Allowed | None:
+        """What is added to each logit of that row; None: nothing."""
+        if slot not in self._rows:
             return None
-        return np.where(allowed(self.words_SW[slot], self._vocab_size), _ALLOWED, _FORBIDDEN)
+        return np.where(allowed(self.words_SW[place], self._vocab_size), _ALLOWED, _FORBIDDEN)
 
-    def advance(self, drawn: Sequence[Drawn]) -> None:
-        """Those without a grammar are passed over."""
-        if not self._rows:
-            return
-        turns = [(each.slot, self._rows[each.slot], each.token) for each in drawn if each.slot in self._rows]
-        if not turns:
-            return
-        ready = self._thread.submit(self._turn, turns)
-        for _, row, _ in turns:
-            row.ready = ready
+    def error(self, slot: int) -> str:
+        """What is wrong with its grammar, in words for its client; to be asked when the masks are ready."""
+        row = self._rows.get(slot)
+        return "" if row is None else row.error
+
+    def settle(self, slot: int, tokens: Sequence[int]) -> Sequence[int]:
+        """All but the last of `tokens` were drafts."""
+        row = self._rows.get(slot)
+        if row is None or row.matcher is None:
+            return ()
+        right, last = len(tokens) - 1, tokens[-1]
+        try:
+            row.matcher.back(row.followed - right)
+            row.pending.append(last)
+            free = self._counts_S[row.place + right] > NARROW and row.matcher.plain(last)
+            return self._ahead(row, row.matcher) if self._foresee and not free else ()
+        except Exception as error:  # Exhausted, or what a library raises besides
+            _spoil(row, error)
+            return ()
+
+    def _ahead(self, row: _Row, matcher: Matcher) -> Sequence[int]:
+        _follow(row, matcher)
+        return matcher.ahead()
 
     # ---- on the thread
 
-    def _begin(self, slot: int, row: _Row, tokens: tuple[int, ...]) -> None:
+    def _begin(self, row: _Row) -> None:
         try:
             row.matcher = self._compile(row.grammar).copy()
         except Exception as error:  # the face has checked it, so this is rare; whatever it is, it concerns this row
             row.error = f"the grammar cannot be enforced: {error}"
-            return
-        self._follow(slot, row, tokens)
 
-    def _turn(self, turns: list[tuple[int, _Row, int]]) -> None:
-        for slot, row, token in turns:
-            self._follow(slot, row, (token,))
+    def _masks(self, turns: list[tuple[_Row, Sequence[int]]], count: int) -> list[int]:
+        words_SW = self.words_SW[:count]
+        words_SW.fill(0xFFFFFFFF)  # where there is no grammar, or a draft cannot be right
+        for row, drafts in turns:
+            self._fill(row, drafts, words_SW[row.place :])
+        return np.bitwise_count(words_SW).sum(axis=1).tolist()
 
-    def _follow(self, slot: int, row: _Row, tokens: tuple[int, ...]) -> None:
+    def _fill(self, row: _Row, drafts: Sequence[int], words_DW: Words) -> None:
         """Whatever goes wrong ends this row's request, and no other."""
-        if row.matcher is None:
+        if (matcher := row.matcher) is None:
             return
         try:
-            for token in tokens:
-                row.matcher.accept(token)
-            row.matcher.fill(self.words_SW[slot])
+            row.followed = 0
+            _follow(row, matcher)
+            matcher.keep()
+            matcher.fill(words_DW[0])
+            for index, draft in enumerate(drafts):
+                if not words_DW[index, draft // 32] >> np.uint32(draft % 32) & 1:
+                    return
+                matcher.accept(draft)
+                row.followed += 1
+                matcher.fill(words_DW[index + 1])
         except Exception as error:  # Exhausted, or what a library raises besides
-            row.matcher, row.error = None, f"the grammar cannot be followed: {error}"
+            _spoil(row, error)
 
     def _compile(self, grammar: Grammar) -> Matcher:
         if self._compiler is None:
@@ -129,3 +165,13 @@ class Constraints:
                 del self._compiled[next(iter(self._compiled))]
         self._compiled[grammar] = matcher
         return matcher
+
+
+def _follow(row: _Row, matcher: Matcher) -> None:
+    for token in row.pending:
+        matcher.accept(token)
+    row.pending.clear()
+
+
+def _spoil(row: _Row, error: Exception) -> None:
+    row.matcher, row.error = None, f"the grammar cannot be followed: {error}"

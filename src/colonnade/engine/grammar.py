@@ -2,13 +2,15 @@
 
     compiler.compile(grammar) -> Matcher        Unenforceable: it cannot be held to exactly, or is no grammar
     matcher.fill(words_W)                       a bit for each token that may come next
-    matcher.accept(token)
+    matcher.accept(token), matcher.back(count)
+    matcher.ahead()                             tokens that come next, or are likely to
 
 A library is one implementation of `Compiler`. What it cannot enforce exactly it refuses: nothing is ever dropped.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -42,11 +44,29 @@ class Matcher(Protocol):
     def fill(self, words_W: Words) -> None:
         """Set the bits of the tokens that may come next; an end token may where the answer is whole.
 
+        Where text is forced, its first token in the tokenizer's own way of writing it is the only one.
         Raises Exhausted."""
         ...
 
     def accept(self, token: int) -> None:
         """Raises Exhausted, and ValueError for a token that `fill` does not allow."""
+        ...
+
+    def back(self, count: int) -> None:
+        """Take back the last `count` tokens; never past a `keep`."""
+        ...
+
+    def keep(self) -> None:
+        """What was accepted stays."""
+        ...
+
+    def ahead(self) -> Sequence[int]:
+        """The tokens that are forced now, each the only one that `fill` will allow; then perhaps some that are likely
+        where others are allowed, too. What was accepted stays."""
+        ...
+
+    def plain(self, token: int) -> bool:
+        """Whether it is a piece of a word: after such a one in free text, nothing is forced."""
         ...
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
+import msgspec
+
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Scored, Step
 from colonnade.wire.messages import Logprob, Sampling
 
@@ -68,10 +70,11 @@ class _Slot:
 
 
 class OracleWorker:
-    """Implements `step.Worker`."""
+    """Implements `step.Worker`. After each chunk it foresees `foresight` tokens, as a grammar would; some are wrong."""
 
-    def __init__(self, slots: int, pages: int, vocab_size: int) -> None:
+    def __init__(self, slots: int, pages: int, vocab_size: int, foresight: int = 0) -> None:
         self.vocab_size = vocab_size
+        self.foresight = foresight
         self.runs = 0
         """Steps run."""
         self._slots: list[_Slot | None] = [None] * slots
@@ -134,7 +137,19 @@ class OracleWorker:
         known = chunk.known + len(drawn) - 1
         del slot.tokens[known:], slot.pages[known:], slot.history[known:]
         slot.tokens.append(drawn[-1].token)
+        drawn[-1] = msgspec.structs.replace(drawn[-1], ahead=self._ahead(slot))
         return drawn
+
+    def _ahead(self, slot: _Slot) -> list[int]:
+        """One in seven is wrong."""
+        history, position = slot.history[-1], len(slot.tokens) - slot.admit.prompt_length
+        ahead: list[int] = []
+        token = slot.tokens[-1]
+        for at in range(position, position + self.foresight):
+            history = digest(history, token)
+            token = draw(history, slot.admit.sampling, slot.admit.choice, at, self.vocab_size)
+            ahead.append((token + (at % 7 == 3)) % self.vocab_size)
+        return ahead
 
     def _read(self, number: int, slot: _Slot) -> None:
         """All of the history, through the page table."""

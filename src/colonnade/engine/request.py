@@ -31,6 +31,7 @@ class State(Enum):
 
 class Request:
     __slots__ = (
+        "ahead",
         "arrival",
         "choice",
         "computed",
@@ -79,6 +80,7 @@ class Request:
         self.state = State.QUEUED
         self.in_flight = 0  # steps that compute for it now
         self.drafted = 0  # of the tokens wanted, those that are drafts in flight, each a guess
+        self.ahead: Sequence[int] = ()  # what its grammar says comes next
         self.reach = REACH  # most tokens to draft for it next
         self.slot = -1
         self.lease: Lease | None = None
@@ -156,6 +158,7 @@ class Request:
         self.pages = []
         self.shared = False
         self.drafted = 0
+        self.ahead = ()
 
     def owned(self) -> list[int]:
         """Pages that are neither free nor the prefix cache's."""

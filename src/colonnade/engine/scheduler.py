@@ -257,6 +257,7 @@ class Scheduler:
         if draw.error:
             return self._end(request, draw.error)
         request.tokens.append(draw.token)
+        request.ahead = draw.ahead
         return self._tell(request, chunk, [draw])
 
     def _accept(self, request: Request, chunk: Chunk, draws: list[Drawn]) -> Iterator[Delta]:
@@ -266,6 +267,7 @@ class Scheduler:
         accepted = min(taken, len(draws) - 1)
         request.settle_drafts(accepted)
         self.speculation.learn(request, len(chunk.drafts), accepted)
+        request.ahead = draws[-1].ahead
         if taken:
             yield self._tell(request, chunk, sound[:taken])
         if draws[-1].error and request.state is State.RUNNING:

@@ -2,6 +2,8 @@
 
 A request is drafted for when all its tokens are known, at most `reach` tokens: twice as many after drafts that were all
 right, and after a wrong one as many as were right. So text that does not repeat costs little.
+
+What a grammar says comes next is drafted as far as there is room; the drafter is heard where it agrees and knows more.
 """
 
 from __future__ import annotations
@@ -26,20 +28,25 @@ class Speculation:
 
     def propose(self, request: Request, spare: int) -> Proposal:
         """A chain of at most `spare` tokens. Every one may be followed by another: none ends the request."""
-        if self._drafter is None or request.wanted > len(request.tokens):
+        if (self._drafter is None and not request.ahead) or request.wanted > len(request.tokens):
             return NOTHING
-        room = request.limit - request.wanted - 1
-        chunk = self._limits.prefill_chunk - 1
-        count = min(request.reach, self._limits.draft_tokens, room, chunk, spare)
-        if count <= 0:
-            return NOTHING
-        proposal = self._drafter.propose(request.key, request.tokens, count).chain(count)
+        room = min(request.limit - request.wanted - 1, self._limits.prefill_chunk - 1, spare)
+        proposal = self._drafted(request, min(request.reach, self._limits.draft_tokens, room))
+        if request.ahead:
+            proposal = _longer(Proposal(tuple(request.ahead)).chain(max(room, 0)), proposal)
         return proposal.chain(self._usable(proposal.tokens, request.stops))
+
+    def _drafted(self, request: Request, count: int) -> Proposal:
+        if self._drafter is None or count <= 0:
+            return NOTHING
+        return self._drafter.propose(request.key, request.tokens, count).chain(count)
 
     def learn(self, request: Request, drafted: int, accepted: int) -> None:
         """So many of its drafts were right."""
         self.drafted += drafted
         self.accepted += accepted
+        if request.ahead:  # the grammar's: no sign of how the drafter fares
+            return
         request.reach = max(request.reach, 2 * drafted) if accepted == drafted else max(accepted, 1)
 
     def forget(self, request: Request) -> None:
@@ -52,3 +59,9 @@ class Speculation:
             if token in stops or not 0 <= token < self._limits.vocab_size:
                 return index
         return len(tokens)
+
+
+def _longer(foreseen: Proposal, drafted: Proposal) -> Proposal:
+    """What is drafted, if it goes on from what is foreseen."""
+    known = len(foreseen.tokens)
+    return drafted if tuple(drafted.tokens[:known]) == foreseen.tokens else foreseen

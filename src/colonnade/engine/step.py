@@ -73,13 +73,15 @@ class Step(msgspec.Struct, frozen=True):
 class Drawn(msgspec.Struct, frozen=True):
     """A token drawn for a chunk with `sample`: in the order of the step's chunks, and within one of positions.
 
-    `error` ends that request, and comes last of its chunk.
+    `error` ends that request, and comes last of its chunk. `ahead`, of the last of a chunk: tokens that are to be
+    drafted next, since a grammar forces them or makes them likely.
     """
 
     slot: int
     token: int
     logprob: Logprob | None = None
     error: str = ""
+    ahead: Sequence[int] = ()
 
 
 class Scored(msgspec.Struct, frozen=True):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from colonnade.engine import sampler
 from colonnade.engine.columns import NOT_FINITE, Columns, DrawRows, Rows, by_rows
-from colonnade.engine.constraint import Constraints, GrammarFailed
+from colonnade.engine.constraint import Constraints
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.grammar import Compiler
 from colonnade.engine.kernels.choice import choose_kernels
@@ -54,6 +54,8 @@ class WorkerSettings(CacheSettings, Protocol):
     def max_running(self) -> int: ...
     @property
     def draft_rule(self) -> str: ...
+    @property
+    def jump_forward(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,9 @@ class ModelWorker:
         if not step.chunks:
             return Result(step.number, ())
         assert self._program is not None, "a step without weights"
-        logits_SV = self._program.run(self._batch(step.chunks))
         spans, spots = layout(step.chunks)
+        self._constraints.prepare([(spot.slot, spot.row, spot.chunk.drafts) for spot in spots])
+        logits_SV = self._program.run(self._batch(step.chunks))
         scored = tuple(self._score(logits_SV, span) for span in spans)
         return Result(step.number, self._verify(logits_SV, spots), scored)
 
@@ -187,13 +190,18 @@ class ModelWorker:
 
     def _verify(self, logits_SV: Floats, spots: list[Spot]) -> tuple[Drawn, ...]:
         """One draw a chunk; then, in rounds, one more for each whose draft is the token just drawn."""
+        held = self._held([spot.slot for spot in spots])
         first = self._draw(logits_SV, spots)
         if not any(spot.chunk.drafts for spot in spots):
+            for index, slot in held:
+                first[index] = self._settle(slot, [first[index]])
             return tuple(first)
         drawn = {each.slot: [each] for each in first}
         while spots := [spot.next() for spot in spots if spot.right(drawn[spot.slot][-1])]:
             for each in self._draw(logits_SV, spots):
                 drawn[each.slot].append(each)
+        for _, slot in held:
+            drawn[slot][-1] = self._settle(slot, drawn[slot])
         return tuple(each for draws in drawn.values() for each in draws)
 
     def _draw(self, logits_SV: Floats, spots: list[Spot]) -> list[Drawn]:
@@ -205,8 +213,25 @@ class ModelWorker:
             others = [spot for spot in spots if spot.slot not in drawn]
             drawn |= {each.slot: each for each in self._apart(logits_SV, others)}
             draws = [drawn[spot.slot] for spot in spots]
-        self._constraints.advance(draws)
         return draws
+
+    def _held(self, slots: list[int]) -> list[tuple[int, int]]:
+        """(index, slot) of those that a grammar holds, when their masks are there."""
+        held = self._constraints.among(slots)
+        if held:
+            self._constraints.ready()
+            for _, slot in held:
+                if error := self._constraints.error(slot):
+                    self._errors[slot] = error
+        return held
+
+    def _settle(self, slot: int, draws: list[Drawn]) -> Drawn:
+        """The grammar learns what was drawn, and says with the last draw what comes next."""
+        last = draws[-1]
+        if last.error:
+            return last
+        ahead = self._constraints.settle(slot, [each.token for each in draws])
+        return Drawn(slot, last.token, last.logprob, "", ahead) if ahead else last
 
     def _together(self, logits_SV: Floats, spots: list[Spot]) -> list[Drawn]:
         slots = [spot.slot for spot in spots]
@@ -224,11 +249,8 @@ class ModelWorker:
     def _masked(self, slots: list[int]) -> NDArray[np.uint8]:
         """Which of them a grammar holds; one that has failed is of no account, for its request ends."""
         masked_S = np.zeros(len(slots), dtype=np.uint8)
-        for index, slot in self._constraints.among(slots):
-            try:
-                masked_S[index] = self._constraints.masked(slot)
-            except GrammarFailed as error:
-                self._errors[slot] = str(error)
+        for index, _ in self._constraints.among(slots):
+            masked_S[index] = True
         return masked_S
 
     def _told(self, slot: int, token: int) -> Drawn:
@@ -247,11 +269,8 @@ class ModelWorker:
         slot, length = self._slots[spot.slot], spot.position
         assert slot is not None, "a chunk of a slot that nobody entered"
         history = self._tokens[spot.slot, :length]
-        allowed, guess = None, spot.guess if self._by_chance else None
-        try:
-            allowed = self._constraints.mask(spot.slot)
-        except GrammarFailed as error:
-            self._errors[spot.slot] = str(error)
+        guess = spot.guess if self._by_chance else None
+        allowed = self._constraints.mask(spot.slot, spot.row)
         position = length - slot.prompt_length
         return sampler.Wanted(slot.sampling, slot.choice, position, history, slot.prompt_length, allowed, guess)
 
@@ -279,8 +298,12 @@ def load_worker(
     bound = binder.bind(folder) if held is None or not binder.suits(held, folder) else binder.finish(held)
     assert binder.size is not None
     pages, context = binder.size
-    constraints = Constraints(lambda: _compiler(folder, bound.vocab_size), settings.max_running, bound.vocab_size)
     by_chance = settings.draft_rule == "probability"
+    constraints = Constraints(
+        lambda: _compiler(folder, bound.vocab_size, guess=settings.jump_forward and not by_chance),
+        bound.vocab_size,
+        foresee=settings.jump_forward,
+    )
     worker = ModelWorker(
         bound.program,
         kernels.choose,
@@ -320,10 +343,11 @@ def _binder(kernels: Kernels, settings: WorkerSettings, enter: Callable[[str], N
     return Binder(kernels, measure, enter, cache, settings.kv_dtype)
 
 
-def _compiler(folder: ModelFolder, vocab_size: int) -> Compiler:
+def _compiler(folder: ModelFolder, vocab_size: int, *, guess: bool) -> Compiler:
+    """A guess that is accepted by chance would change the answer: none where that is the rule."""
     from colonnade.engine.llguidance_grammar import LlguidanceCompiler  # only where a grammar is asked for
 
-    return LlguidanceCompiler(folder.tokenizer_path.read_text("utf-8"), vocab_size, folder.eos_token_ids)
+    return LlguidanceCompiler(folder.tokenizer_path.read_text("utf-8"), vocab_size, folder.eos_token_ids, guess=guess)
 
 
 def _facts(kernels: Kernels, bound: Bound, pages: int, context: int) -> dict[str, str | int | float | bool]:

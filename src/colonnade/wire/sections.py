@@ -140,6 +140,9 @@ class EngineSettings:
     prefix_cache: bool = setting(
         True, units.SWITCH, "Keep the keys and values of prompts for requests that share them."
     )
+    jump_forward: bool = setting(
+        True, units.SWITCH, "Commit text that a grammar forces in one step; answers are the same without."
+    )
     speculation: str = setting(
         "off", units.choice("off", "ngram"), "Guess tokens from what the request has said, and verify them in one step."
     )
