@@ -36,39 +36,6 @@ def test_folders_that_serve_pass(name: str) -> None:
     assert check(FOLDERS / name).passed, check(FOLDERS / name).faults
 
 
-MODEL = "class Model:\n    def predict(self, inputs):\n        return inputs\n"
-PLANTED = {
-    "no predict": ("class Model:\n    def load(self):\n        pass\n", "model/model.py:1"),
-    "another class": ("class Other:\n    pass\n", "model/model.py:1"),
-    "syntax": ("class Model:\n    def predict(self, inputs)\n", "model/model.py:2"),
-    "a constructor that nobody can call": (
-        "class Model:\n    def __init__(self, secrets, weights):\n        pass\n\n"
-        "    def predict(self):\n        pass\n",
-        "model/model.py:2",
-    ),
-    "too many arguments": ("class Model:\n    def predict(self, a, b, c):\n        pass\n", "model/model.py:2"),
-    "is_healthy": (MODEL + "\n    def is_healthy(self, x):\n        pass\n", "model/model.py:5"),
-    "an async load": (MODEL + "\n    async def load(self):\n        pass\n", "model/model.py:5"),
-    "both kinds": (MODEL + "\n    async def websocket(self, ws):\n        pass\n", "model/model.py:2"),
-    "a websocket that is not async": (
-        "class Model:\n    def websocket(self, ws):\n        pass\n",
-        "model/model.py:2",
-    ),
-    "a relative import": ("from .helper import x\n\n" + MODEL, "model/model.py:1"),
-}
-
-
-@pytest.mark.parametrize("name", PLANTED)
-def test_faults_of_the_class_have_their_line(name: str, tmp_path: Path) -> None:
-    source, where = PLANTED[name]
-    (tmp_path / "config.yaml").touch()
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.py").write_text(source)
-    verdict = check(tmp_path)
-    assert not verdict.passed
-    assert [f"{each.file}:{each.line}" for each in verdict.faults] == [where]
-
-
 def test_faults_of_files_and_limits_come_all_at_once(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(
         "external_package_dirs:\n- ../nowhere\nrequirements_file: gone.txt\nsecrets:\n  key: null\n"

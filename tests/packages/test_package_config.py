@@ -9,8 +9,7 @@ import pytest
 
 from colonnade.packages.config import facts, parse_config, read_config
 
-SHARED = Path(__file__).parents[3] / "shared" / "truss_configs"
-CONFIGS = SHARED if SHARED.is_dir() else Path(__file__).parent / "configs"
+CONFIGS = Path(__file__).parent / "configs"
 EXPECT = json.loads((CONFIGS / "EXPECT.json").read_text(encoding="utf-8"))
 
 

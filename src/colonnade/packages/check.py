@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import os
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +13,14 @@ import msgspec
 from colonnade.packages.config import read_config
 from colonnade.packages.fault import Fault, Weight
 from colonnade.packages.folder import CONFIG
+from colonnade.packages.imports import Providers
+from colonnade.packages.limits import concerns, machine
 from colonnade.packages.mapping import Wish, wishes
 from colonnade.packages.marked import Document
 from colonnade.packages.reading import faults_of_class
+from colonnade.packages.requirements import Unreadable, requirements_of
 from colonnade.packages.schema.config import Config
-from colonnade.packages.secrets import Secrets
+from colonnade.packages.using import faults_of_use
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -53,19 +56,19 @@ class _Placed:
         self._root = root
         self._config = config
         self._document = Document((root / CONFIG).read_text(encoding="utf-8"))
+        self._asked: list[str] = []
 
     def faults(self) -> Iterator[Fault]:
-        yield from self._class()
         yield from self._files()
-        yield from self._secrets()
-        yield from self._resources()
-        yield from self._limits()
+        yield from self._class()
+        for said in concerns(self._config, self._root, machine()):
+            yield self._at(said.key, said.said, said.weight)
         for wish in wishes(self._config):
             if wish.verdict == "refused":
                 yield self._at(wish.key, wish.said, "refused" if wish.decides else "warning")
 
     def _at(self, key: str, said: str, weight: Weight = "error") -> Fault:
-        return Fault(CONFIG, self._document.line(tuple(key.split("."))), said, key, weight)
+        return Fault(CONFIG, self._document.line(_steps(key)), said, key, weight)
 
     def _class(self) -> Iterator[Fault]:
         config = self._config
@@ -74,52 +77,79 @@ class _Placed:
         shown = f"{config.model_module_dir}/{config.model_class_filename}"
         module = self._root / shown
         if not module.is_file():
-            yield Fault(shown, 1, "there is no such file", "model_class_filename")
+            named = next((k for k in ("model_class_filename", "model_module_dir") if k in config.model_fields_set), "")
+            told = self._at(named, f"there is no file {shown}") if named else Fault(shown, 1, "there is no such file")
+            yield told
             return
         yield from _source_faults(module, shown, config.model_class_name)
+        providers = Providers(self._places(), self._asked, self._open_ended)
+        yield from self._source(module, shown, providers)
+        if config.runtime.transport.kind == "websocket" and not _mentions(module, "websocket"):
+            yield self._at("runtime.transport.kind", f"{shown} has no method `websocket`")
         for file in sorted((self._root / config.bundled_packages_dir).rglob("*.py")):
-            yield from _syntax(file, str(file.relative_to(self._root)))
+            shown = str(file.relative_to(self._root))
+            yield from _syntax(file, shown)
+            yield from self._source(file, shown, providers)
+
+    def _source(self, file: Path, shown: str, providers: Providers) -> Iterator[Fault]:
+        if tree := _tree(file):
+            yield from providers.faults(tree, shown)
+            yield from faults_of_use(tree, shown, self._config.secrets)
+
+    def _places(self) -> list[Path]:
+        config = self._config
+        return [
+            self._root,
+            self._root / config.bundled_packages_dir,
+            *(self._root / e for e in config.external_package_dirs),
+        ]
+
+    @property
+    def _open_ended(self) -> bool:
+        """Whether modules may come from where nobody can look."""
+        config = self._config
+        return bool(config.base_image or config.build_commands or config.requirements_file or config.system_packages)
 
     def _files(self) -> Iterator[Fault]:
         config = self._config
         for index, each in enumerate(config.external_package_dirs):
             if not (self._root / each).is_dir():
-                line = self._document.line(("external_package_dirs", index))
-                yield Fault(CONFIG, line, f"there is no folder {each}", f"external_package_dirs[{index}]")
+                yield self._at(f"external_package_dirs[{index}]", f"there is no folder {each}")
+        for key in ("data_dir", "bundled_packages_dir", "examples_filename"):
+            if key in config.model_fields_set and not (self._root / getattr(config, key)).exists():
+                yield self._at(key, f"there is no {getattr(config, key)} in the package", "warning")
+        for found in requirements_of(config.requirements):
+            if isinstance(found, Unreadable):
+                yield self._at(f"requirements[{found.line}]", found.said)
+            else:
+                self._asked.append(found.name)
         if config.requirements_file is not None:
             yield from self._requirements(self._root / config.requirements_file)
 
     def _requirements(self, file: Path) -> Iterator[Fault]:
+        shown = self._config.requirements_file or file.name
         if not file.is_file():
-            yield self._at("requirements_file", f"there is no file {self._config.requirements_file}")
+            yield self._at("requirements_file", f"there is no file {shown}")
+        elif file.suffix == ".txt":
+            for found in requirements_of(file.read_text(encoding="utf-8", errors="replace").splitlines()):
+                if isinstance(found, Unreadable):
+                    yield Fault(shown, found.line + 1, found.said)
+                else:
+                    self._asked.append(found.name)
         elif file.suffix == ".toml":
             try:
                 tomllib.loads(file.read_text(encoding="utf-8"))
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                yield Fault(file.name, 1, f"it is not TOML: {error}")
+                line = re.search(r"at line (\d+)", str(error))
+                yield Fault(shown, int(line[1]) if line else 1, f"it is not TOML: {error}")
 
-    def _secrets(self) -> Iterator[Fault]:
-        for name in Secrets(self._config.secrets).missing():
-            said = f"no value here: set the environment variable TRUSS_SECRET_{name}"
-            yield self._at(f"secrets.{name}", said, "warning")
 
-    def _resources(self) -> Iterator[Fault]:
-        resources = self._config.resources
-        try:
-            wanted = resources.memory_bytes
-        except ValueError:
-            yield self._at("resources.memory", f"no amount of memory: {resources.memory!r}")
-            return
-        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if wanted > has:
-            yield self._at("resources.memory", f"{resources.memory} is more than this machine has", "warning")
-
-    def _limits(self) -> Iterator[Fault]:
-        runtime = self._config.runtime
-        if runtime.predict_concurrency < 1:
-            yield self._at("runtime.predict_concurrency", f"must be at least 1, got {runtime.predict_concurrency}")
-        if runtime.streaming_read_timeout < 1:
-            yield self._at("runtime.streaming_read_timeout", "must be at least a second")
+def _steps(key: str) -> tuple[str | int, ...]:
+    """Of `a.b[2]`; names that people give may have dots in them."""
+    section, _, name = key.partition(".")
+    if section in ("secrets", "environment_variables"):
+        return (section, name)
+    return tuple(int(step) if step.isdigit() else step for step in re.split(r"[.\[\]]+", key) if step)
 
 
 def _source_faults(file: Path, shown: str, name: str) -> Iterator[Fault]:
@@ -127,6 +157,19 @@ def _source_faults(file: Path, shown: str, name: str) -> Iterator[Fault]:
     yield from broken
     if not broken:
         yield from faults_of_class(ast.parse(file.read_bytes()), shown, name)
+
+
+def _tree(file: Path) -> ast.Module | None:
+    try:
+        return ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _mentions(file: Path, method: str) -> bool:
+    """Whether a class there has it, or inherits what cannot be seen."""
+    kinds = [each for each in ast.walk(_tree(file) or ast.Module([], [])) if isinstance(each, ast.ClassDef)]
+    return any(kind.bases or any(getattr(each, "name", "") == method for each in kind.body) for kind in kinds)
 
 
 def _syntax(file: Path, shown: str) -> Iterator[Fault]:

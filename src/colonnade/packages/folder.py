@@ -75,7 +75,7 @@ def opened(root: Path, reading: Reading) -> Package:
     if lost := [wish for wish in wishes(config) if wish.decides]:
         raise BadPackage(root.name, [Fault(CONFIG, 1, wish.said, wish.key, "refused") for wish in lost])
     module = root / config.model_module_dir / config.model_class_filename
-    if not module.is_file():
+    if not module.is_file() and config.docker_server is None:
         where = f"{config.model_module_dir}/{config.model_class_filename}"
         raise BadPackage(root.name, [Fault(where, 1, "there is no such file, and config.yaml names no other server")])
     return Package(root, module, config, reading.faults)

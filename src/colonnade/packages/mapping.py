@@ -9,6 +9,7 @@ import msgspec
 
 from colonnade.packages.schema.config import Config
 from colonnade.packages.schema.engine import Build
+from colonnade.packages.schema.running import DockerServer
 
 Verdict = Literal["kept", "mapped", "refused"]
 
@@ -23,7 +24,7 @@ class Wish(msgspec.Struct, frozen=True):
     @property
     def decides(self) -> bool:
         """Refused, it leaves nothing to serve."""
-        return self.key in ("docker_server", "bis_llm", "trt_llm")
+        return self.verdict == "refused" and self.key in ("docker_server", "bis_llm", "trt_llm")
 
 
 def wishes(config: Config) -> list[Wish]:
@@ -34,7 +35,7 @@ def wishes(config: Config) -> list[Wish]:
 
 def _servers(config: Config) -> Iterator[Wish]:
     if config.docker_server is not None:
-        yield Wish("docker_server", "refused", "a server of its own is not run yet")
+        yield from _command(config.docker_server)
     if config.trt_llm is not None:
         yield Wish("trt_llm", "refused", "an LLM is served from its own folder: `colonnade serve FOLDER`")
         yield from _engine(config.trt_llm.root.build, config.trt_llm.root.runtime.served_model_name)
@@ -42,6 +43,17 @@ def _servers(config: Config) -> Iterator[Wish]:
         yield Wish("bis_llm", "refused", "the platform's own LLM stack: name the checkpoint in a model folder instead")
     if config.runtime.transport.kind == "grpc":
         yield Wish("runtime.transport.kind", "refused", "grpc is not served")
+
+
+def _command(server: DockerServer) -> Iterator[Wish]:
+    if server.no_build and server.start_command is None:
+        said = "the command is in the image, and no image is run: write docker_server.start_command"
+        yield Wish("docker_server", "refused", said)
+        return
+    said = f"run as a process of this machine, at its port {server.server_port} or a free one"
+    yield Wish("docker_server", "kept", said)
+    if server.run_as_user_id is not None:
+        yield Wish("docker_server.run_as_user_id", "refused", "it runs as the user who serves it")
 
 
 def _engine(build: Build, name: str | None) -> Iterator[Wish]:

@@ -9,7 +9,12 @@ from colonnade.packages.fault import Fault
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 KNOWN = ("config", "data_dir", "secrets", "environment", "lazy_data_resolver")
-ANSWERING = ("preprocess", "predict", "postprocess", "chat_completions", "completions", "embeddings", "messages")
+ANSWERING = (
+    *("preprocess", "predict", "postprocess"),
+    *("chat_completions", "completions", "embeddings", "messages", "responses"),
+)
+ALONE = ("is_healthy", "load")
+"""Methods that take nothing but self."""
 
 
 def faults_of_class(module: ast.Module, shown: str, name: str) -> Iterator[Fault]:
@@ -43,9 +48,11 @@ class _Class:
     def __init__(self, node: ast.ClassDef, shown: str) -> None:
         self._node = node
         self._shown = shown
-        self._methods = {each.name: each for each in node.body if isinstance(each, Function)}
+        self._written = [each for each in node.body if isinstance(each, Function)]
+        self._methods = {each.name: each for each in self._written}
 
     def faults(self) -> Iterator[Fault]:
+        yield from self._twice()
         if not self._node.bases:  # what is inherited cannot be seen
             yield from self._presence()
         yield from self._constructor()
@@ -72,19 +79,52 @@ class _Class:
                 said = f"nobody gives the constructor {each.arg!r}; it may ask for {', '.join(KNOWN)}, or **kwargs"
                 yield self._at(each, said)
 
+    def _twice(self) -> Iterator[Fault]:
+        for each in self._written:
+            if self._methods[each.name] is not each and not each.decorator_list:
+                yield self._at(each, f"`{each.name}` is defined again below, and this one is lost")
+
     def _shapes(self) -> Iterator[Fault]:
         for name, method in self._methods.items():
             count = _arguments(method)
-            if name in ANSWERING and count is not None and count > 2:
-                yield self._at(method, f"`{name}` takes inputs and a request at most")
-            if name == "is_healthy" and count not in (None, 0):
-                yield self._at(method, "`is_healthy` takes nothing but self")
-            if name == "websocket" and count not in (None, 1):
-                yield self._at(method, "`websocket` takes one argument, the socket")
-            if name == "websocket" and not isinstance(method, ast.AsyncFunctionDef):
-                yield self._at(method, "`websocket` must be async")
-            if name == "load" and isinstance(method, ast.AsyncFunctionDef):
-                yield self._at(method, "`load` must not be async: nobody would await it")
+            if count == -1 and name in (*ANSWERING, *ALONE, "websocket", "setup_environment"):
+                yield self._at(method, f"`{name}` has no self")
+            elif name in ANSWERING and count is not None:
+                yield from self._answering(name, method, count)
+            elif name in ALONE and count not in (None, 0):
+                yield self._at(method, f"`{name}` takes nothing but self")
+            elif name == "setup_environment" and count not in (None, 1):
+                yield self._at(method, "`setup_environment` takes one argument, the environment")
+            elif name == "websocket":
+                yield from self._websocket(method, count)
+            if name in ("load", "setup_environment", "__init__") and isinstance(method, ast.AsyncFunctionDef):
+                yield self._at(method, f"`{name}` must not be async: nobody would await it")
+        yield from self._ends()
+
+    def _answering(self, name: str, method: Function, count: int) -> Iterator[Fault]:
+        if count > 2:
+            yield self._at(method, f"`{name}` takes inputs and a request at most")
+            return
+        asked = [_is_request(each) for each in (*method.args.posonlyargs, *method.args.args)[1:]]
+        if len(asked) == 2 and not asked[1]:
+            said = f"the second argument of `{name}` must be the request, annotated as fastapi.Request"
+            yield self._at(method, said)
+        if asked == [True] and name == "predict" and "preprocess" in self._methods:
+            yield self._at(method, "`predict` takes the request alone, so what preprocess returns is lost")
+        if asked == [True] and name == "postprocess":
+            yield self._at(method, "`postprocess` takes the request alone, so what predict returns is lost")
+
+    def _websocket(self, method: Function, count: int | None) -> Iterator[Fault]:
+        if count not in (None, 1):
+            yield self._at(method, "`websocket` takes one argument, the socket")
+        if not isinstance(method, ast.AsyncFunctionDef):
+            yield self._at(method, "`websocket` must be async")
+
+    def _ends(self) -> Iterator[Fault]:
+        """A stream has nothing for postprocess to work on."""
+        predict, after = self._methods.get("predict"), self._methods.get("postprocess")
+        if predict is not None and after is not None and _generates(predict):
+            yield self._at(after, "predict streams, so there is nothing for `postprocess` to work on")
 
     def _at(self, node: ast.stmt | ast.arg, said: str) -> Fault:
         return Fault(self._shown, node.lineno, said)
@@ -96,3 +136,15 @@ def _arguments(method: Function) -> int | None:
     if method.decorator_list or arguments.vararg or arguments.kwarg or arguments.kwonlyargs:
         return None
     return len(arguments.posonlyargs) + len(arguments.args) - 1
+
+
+def _is_request(argument: ast.arg) -> bool:
+    return argument.annotation is not None and ast.unparse(argument.annotation).strip("'\"").endswith("Request")
+
+
+def _generates(method: Function) -> bool:
+    """Whether it has a yield of its own, functions inside it left out."""
+    inner = {
+        id(n) for f in ast.walk(method) if f is not method and isinstance(f, Function | ast.Lambda) for n in ast.walk(f)
+    }
+    return any(isinstance(each, ast.Yield | ast.YieldFrom) and id(each) not in inner for each in ast.walk(method))

@@ -13,12 +13,15 @@ import os
 import re
 import secrets
 import sys
+from collections.abc import Callable, Coroutine
 
 import uvloop
 
-from colonnade.packages.folder import open_package
+from colonnade.packages.folder import Package, open_package
 from colonnade.packages.loading import prepare
 from colonnade.packages.stand_ins import stand_in
+from colonnade.replica.command.app import CommandApp
+from colonnade.replica.command.face import CommandFace
 from colonnade.replica.package.app import PackageApp
 from colonnade.replica.package.face import PackageFace
 from colonnade.replica.server import host, is_loopback, listen, url
@@ -63,20 +66,36 @@ async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
     except OSError as error:
         hint = "choose another --port, or 0 for a free one"
         raise BadSetting(f"cannot listen on {options.host}:{options.port}: {error.strerror}", hint=hint) from error
-    stand_in()
     prepare(package)
     name = resolved.replica.served_name or package.name
-    face = PackageFace(package, name, options.epoch, resolved.http, resolved.replica)
+    build = _command if package.config.docker_server is not None else _class
+    face, app, start = build(package, name, options.epoch, resolved)
 
     def announce() -> None:
         line = {"url": url(options.host, bound), "events": face.events, "epoch": face.epoch, "pid": os.getpid()}
         sys.stdout.write(f"{json.dumps(line)}\n")
         sys.stdout.flush()
 
+    return await host(face, app, bound, announce, start, ws="auto")
+
+
+Parts = tuple[PackageFace | CommandFace, PackageApp | CommandApp, Callable[[], Coroutine[None, None, None]]]
+"""A face, its endpoints, and what it begins with."""
+
+
+def _class(package: Package, name: str, epoch: str, resolved: Resolved) -> Parts:
+    stand_in()
+    face = PackageFace(package, name, epoch, resolved.http, resolved.replica)
+
     async def start() -> None:
         face.load()
 
-    return await host(face, PackageApp(face), bound, announce, start, ws="auto")
+    return face, PackageApp(face), start
+
+
+def _command(package: Package, name: str, epoch: str, resolved: Resolved) -> Parts:
+    face = CommandFace(package, name, epoch, resolved.http, resolved.replica)
+    return face, CommandApp(face), face.start
 
 
 if __name__ == "__main__":

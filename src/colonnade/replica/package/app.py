@@ -142,7 +142,7 @@ class PackageApp:
         return json_response(page, 200 if ready else 503)
 
     async def _health(self) -> Response:
-        return json_response(self._face.health(), 503 if self._face.phase.name == "failed" else 200)
+        return json_response(self._face.said(), 503 if self._face.phase.name == "failed" else 200)
 
     async def _snapshot(self) -> Response:
         return Response(msgspec.json.encode(self._face.snapshot()), media_type="application/json")
