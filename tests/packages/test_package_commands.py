@@ -46,7 +46,7 @@ def test_faults_of_files_and_limits_come_all_at_once(tmp_path: Path) -> None:
     assert found == {
         *((1, "error"), (2, "error"), (3, "error"), (7, "error")),
         (8, "refused"),
-        *((3, "warning"), (5, "warning"), (10, "warning"), (11, "warning")),
+        *((5, "warning"), (10, "warning"), (11, "warning")),
     }
 
 

@@ -26,12 +26,12 @@ LOG_LIMIT = 10 << 20
 
 
 class Child:
-    """One life of one process. `module` and `arguments` as for `python -m`."""
+    """One life of one process. `module` and `arguments` as for `python -m`, of `python` [ours]."""
 
-    def __init__(self, name: str, module: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, name: str, module: str, arguments: list[str], log: Path, python: str = "") -> None:
         self.name = name
         self.log = log
-        self._argv = [sys.executable, "-m", module, *arguments]
+        self._argv = [python or sys.executable, "-m", module, *arguments]
         self._process: Process | None = None
         self._announced: asyncio.Future[dict[str, Any]] | None = None
         self._reading: asyncio.Task[None] | None = None

@@ -20,6 +20,7 @@ from colonnade.cli.child import Child
 from colonnade.cli.greeting import Greeting
 from colonnade.cli.home import Home
 from colonnade.cli.models import check_model
+from colonnade.cli.packaged import python_for
 from colonnade.cli.phases import Phases
 from colonnade.cli.session import Session
 from colonnade.cli.signals import Stopped, until_stopped
@@ -69,7 +70,8 @@ class Serving:
         self._folder = Path(tempfile.mkdtemp(prefix="serve-", dir=home.run))
         self._logs = home.logs
         module = "colonnade.replica" if self._package is None else "colonnade.replica.package"
-        self._replica = self._child("replica", module, self._replica_arguments())
+        python = "" if self._package is None else python_for(session, self._package)
+        self._replica = self._child("replica", module, self._replica_arguments(), python)
         self._gateway = self._child("gateway", "colonnade.gateway", self._gateway_arguments())
 
     async def run(self) -> None:
@@ -144,8 +146,8 @@ class Serving:
         self._gateway.hurry()
         self._replica.hurry()
 
-    def _child(self, name: str, module: str, arguments: list[str]) -> Child:
-        return Child(name, module, arguments, self._logs / f"serve-{os.getpid()}-{name}.log")
+    def _child(self, name: str, module: str, arguments: list[str], python: str = "") -> Child:
+        return Child(name, module, arguments, self._logs / f"serve-{os.getpid()}-{name}.log", python)
 
     def _replica_arguments(self) -> list[str]:
         settings = self._settings

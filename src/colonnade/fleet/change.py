@@ -45,7 +45,7 @@ def check(name: str, change: Change) -> None:
         _check_scaling(change.scaling)
     if change.rollout is not None:
         _check_rollout(change.rollout)
-    settings_argv(change.settings)
+    settings_argv(change.settings, change.model)
 
 
 def _check_scaling(scaling: Scaling) -> None:

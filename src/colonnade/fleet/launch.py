@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from colonnade.drivers import ReplicaSpec
 from colonnade.fleet.orders import Start
 from colonnade.fleet.versions import template
+from colonnade.packages.building.address import is_version, place_of
 from colonnade.replica.arrival import reference_of
 from colonnade.wire.errors import BadSetting, InvalidRequest
 from colonnade.wire.settings import REGISTRY
@@ -20,15 +21,24 @@ _SETTINGS = {each.name: each for each in REGISTRY if each.section in SECTIONS}
 def replica_spec(start: Start, home: Path) -> ReplicaSpec:
     """What a driver needs to begin this life. `home`: the state folder, whose config.toml the replica reads too."""
     wanted = start.deployment
-    flags = settings_argv(wanted.settings)
+    flags = settings_argv(wanted.settings, wanted.model)
     argv = (
-        *(sys.executable, "-m", "colonnade.replica", "--model", wanted.model),
+        *_program(wanted.model),
         *("--host", "127.0.0.1", "--port", "0", "--epoch", start.epoch, "--served-name", wanted.name),
         *flags,
     )
     env = {"COLONNADE_HOME": str(home)}
-    warm = () if reference_of(wanted.model) else (*argv[:2], "colonnade.replica.warm", "--model", wanted.model, *flags)
+    fresh = is_version(wanted.model) or reference_of(wanted.model) is not None
+    warm = () if fresh else (*argv[:2], "colonnade.replica.warm", "--model", wanted.model, *flags)
     return ReplicaSpec(id=start.id, epoch=start.epoch, argv=argv, env=env, labels=labels(start), warm=warm)
+
+
+def _program(model: str) -> tuple[str, ...]:
+    """The serving process of a model, or of a version of a package in its own environment."""
+    if not is_version(model):
+        return (sys.executable, "-m", "colonnade.replica", "--model", model)
+    python, package = place_of(model)
+    return (python, "-m", "colonnade.replica.package", "--package", package)
 
 
 def labels(start: Start) -> dict[str, str]:
@@ -41,18 +51,19 @@ def labels(start: Start) -> dict[str, str]:
     }
 
 
-def settings_argv(settings: Mapping[str, str]) -> list[str]:
-    """Settings of a deployment as flags of a replica. Raises InvalidRequest for one that there is not, or whose value
-    does not hold."""
-    return [_flag(name, text) for name, text in sorted(settings.items())]
+def settings_argv(settings: Mapping[str, str], model: str = "") -> list[str]:
+    """Settings of a deployment as flags of a replica. Raises InvalidRequest for one that there is not, or that the
+    model's kind does not have, or whose value does not hold."""
+    sections = SECTIONS if not is_version(model) else tuple(each for each in SECTIONS if each != "engine")
+    return [_flag(name, text, sections) for name, text in sorted(settings.items())]
 
 
-def _flag(name: str, text: str) -> str:
+def _flag(name: str, text: str, sections: Sequence[str]) -> str:
     setting = _SETTINGS.get(name.removeprefix("engine.").replace("-", "_"))
-    if setting is None:
+    if setting is None or setting.section not in sections:
         raise InvalidRequest(
             f"there is no setting {name!r} of a replica",
-            hint="`colonnade config show` lists them; those of " + ", ".join(SECTIONS) + " may stand here",
+            hint="`colonnade config show` lists them; those of " + ", ".join(sections) + " may stand here",
             param=f"settings.{name}",
         )
     try:

@@ -15,16 +15,19 @@ class _Envelope(msgspec.Struct):
 
 
 class _Enveloped(msgspec.Struct):
-    error: _Envelope
+    error: _Envelope | str = msgspec.field(default_factory=_Envelope)
+    code: str = ""
 
 
 def refusal(body: bytes) -> tuple[str, str]:
     """Code and message of an error's body; of anything else, none."""
     try:
-        error = msgspec.json.decode(body, type=_Enveloped).error
+        said = msgspec.json.decode(body, type=_Enveloped)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        error = _Envelope()
-    return error.code, error.message
+        said = _Enveloped()
+    if isinstance(said.error, str):  # a package's
+        return said.code, said.error
+    return said.error.code, said.error.message
 
 
 def lost(reason: str) -> ReplicaLost:

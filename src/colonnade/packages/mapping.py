@@ -84,8 +84,11 @@ def _engine(build: Build, name: str | None) -> Iterator[Wish]:
 
 
 def _machine(config: Config) -> Iterator[Wish]:
-    here = "what the machine has is used: nothing is installed"
-    for key in ("requirements", "requirements_file", "system_packages", "build_commands", "base_image"):
+    for key in ("requirements", "requirements_file"):
+        if getattr(config, key):
+            yield Wish(key, "kept", "installed in an environment of the package's own")
+    here = "what the machine has is used: no image is built"
+    for key in ("system_packages", "build_commands", "base_image"):
         if getattr(config, key):
             yield Wish(key, "refused", here)
     runtime = config.runtime

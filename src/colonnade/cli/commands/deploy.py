@@ -19,6 +19,7 @@ MANIFESTS = (".yaml", ".yml")
         "colonnade deploy colonnade-tiny --name desk --replicas 2",
         "colonnade deploy /path/to/model --min 0 --max 4  # follows demand, and rests without any",
         "colonnade deploy desk.yaml",
+        "colonnade deploy my-package/  # a package: built into a version, then served by the fleet",
     ),
 )
 @click.argument("source", metavar="SOURCE")
@@ -37,18 +38,34 @@ def deploy(session: Session, source: str, settings: tuple[str, ...], environment
     brings it on.
 
     SOURCE is what `serve` takes, or a file with the deployment (docs/fleet.md has its keys). Deploying again under
-    the same name changes what is deployed: new settings or another model roll through one replica at a time.
+    the same name changes what is deployed: new settings or another model roll through one replica at a time. A package
+    is checked and built first, and becomes a version that does not change when its folder does.
     """
     from colonnade.cli.control import open_control
     from colonnade.cli.home import Home
     from colonnade.fleet import versions
 
-    name, change = _from_file(source) if source.endswith(MANIFESTS) else _from_model(source)
+    name, change = _from(session, source)
     change |= _flags(**{key: value for key, value in asked.items() if key != "name"})
     change["settings"] = {**change.get("settings", {}), **_pairs(settings)}
     name = versions.environment(asked["name"] or name, environment)
     deployed = open_control(Home(session.home)).put(name, change)
     tell(session, deployed)
+
+
+def _from(session: Session, source: str) -> tuple[str, dict[str, Any]]:
+    from colonnade.packages.folder import is_package
+
+    if source.endswith(MANIFESTS):
+        return _from_file(source)
+    return _from_package(session, Path(source)) if is_package(source) else _from_model(source)
+
+
+def _from_package(session: Session, folder: Path) -> tuple[str, dict[str, Any]]:
+    from colonnade.packages.building.version import build
+
+    version = build(folder, session.home, session.talk)
+    return version.name, {"model": version.model}
 
 
 def _from_file(source: str) -> tuple[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from colonnade.cli.settings_options import given, setting_options
     ),
 )
 def package() -> None:
-    """Start, check and watch packages: models as folders."""
+    """Start, check, build and watch packages: models as folders."""
 
 
 @package.command(cls=Command, examples=("colonnade package init my-model",))
@@ -71,6 +71,29 @@ def check(session: Session, folder: Path) -> int:
                 session.talk(f"{wish.verdict}: {wish.key}: {wish.said}")
         session.talk("it can be served" if verdict.passed else "it cannot be served")
     return exits.OK if verdict.passed else exits.FAILED
+
+
+@package.command(
+    cls=Command,
+    examples=(
+        "colonnade package build my-model  # what `deploy` does first",
+        "colonnade package build my-model --json | jq -r .digest",
+    ),
+)
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, path_type=Path))
+@click.pass_obj
+def build(session: Session, folder: Path) -> None:
+    """Make a version of a package: check it, install what it asks for, import its class there, keep a copy.
+
+    A version is named by its content and never changes; building the same again finds it. Environments are kept by
+    their requirements, below the state folder. The installer's output comes as it is said.
+    """
+    import msgspec
+
+    from colonnade.packages.building.version import build as make
+
+    version = make(folder, session.home, session.talk)
+    session.json(msgspec.to_builtins(version)) if session.as_json else session.data(f"{version.name}-{version.digest}")
 
 
 @package.command(

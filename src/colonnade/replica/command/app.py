@@ -59,7 +59,8 @@ class CommandApp:
         """Raises Refused where the server cannot be asked."""
         path = self._mapped(scope["path"])
         if scope["method"] == "POST" and self._face.phase.name != "ready":
-            raise not_ready(self._face.phase.reason)
+            code = "draining" if self._face.phase.name == "draining" else "not_ready"
+            raise not_ready(self._face.phase.reason, code)
         with self._face.exchange():
             self._face.note(self._face.exchanges, 0)
             length = dict(scope["headers"]).get(b"content-length", b"").decode("latin-1")

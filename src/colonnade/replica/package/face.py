@@ -16,6 +16,9 @@ from colonnade.replica.package.life import Life
 from colonnade.replica.package.refusals import not_ready
 from colonnade.wire.settings import HttpSettings, ReplicaSettings
 
+_CODES = {"draining": "draining", "failed": "not_ready"}
+"""What tells a gateway that another replica may do better."""
+
 
 class PackageFace(Life):
     def __init__(self, package: Package, name: str, epoch: str, http: HttpSettings, settings: ReplicaSettings) -> None:
@@ -70,7 +73,7 @@ class PackageFace(Life):
         if self._contract is None:
             raise not_ready()
         if self.phase.name != "ready":
-            raise not_ready(f"It is {self.phase.name}.")
+            raise not_ready(f"It is {self.phase.name}.", _CODES.get(self.phase.name, ""))
         return self._contract
 
     @property

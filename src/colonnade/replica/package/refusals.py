@@ -17,18 +17,20 @@ NOT_READY = "Model with name model is not ready."
 
 
 class Refused(Exception):
-    """Ends a request with `status` and `{"error": detail}`."""
+    """Ends a request with `status` and `{"error": detail}`; `code`, where there is one, is for gateways, beside it."""
 
-    def __init__(self, status: int, detail: Any, fault: Fault, retry_after: int = 0) -> None:
+    def __init__(self, status: int, detail: Any, fault: Fault, retry_after: int = 0, code: str = "") -> None:
         super().__init__(str(detail))
         self.status = status
         self.detail = detail
         self.fault: Fault = fault
         self.retry_after = retry_after
+        self.code = code
 
     def response(self) -> Response:
         headers = labels(self.fault) | ({"Retry-After": str(self.retry_after)} if self.retry_after else {})
-        return json_response({"error": self.detail}, self.status, headers)
+        content = {"error": self.detail} | ({"code": self.code} if self.code else {})
+        return json_response(content, self.status, headers)
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -45,8 +47,8 @@ def model_failed() -> Refused:
     return Refused(500, MODEL_ERROR, "600")
 
 
-def not_ready(why: str = "") -> Refused:
-    return Refused(503, f"{NOT_READY} {why}".strip(), "600", retry_after=1)
+def not_ready(why: str = "", code: str = "") -> Refused:
+    return Refused(503, f"{NOT_READY} {why}".strip(), "600", retry_after=1, code=code)
 
 
 def from_http(error: HTTPException) -> Refused:
