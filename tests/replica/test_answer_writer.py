@@ -139,7 +139,7 @@ def test_completion_logprobs():
     assert whole["choices"][0]["logprobs"] == {
         "tokens": ["a", "b"],
         "token_logprobs": [-1.0, -2.0],
-        "top_logprobs": [{"a": -1.0}, {}],
+        "top_logprobs": [{"a": -1.0}, {"b": -2.0}],
         "text_offset": [0, 1],
     }
     bare = CompletionShape(LABEL, False, 0).chunk(0, piece)

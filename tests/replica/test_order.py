@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 from colonnade.replica.completions import MAX_PROMPTS, read_prompts
 from colonnade.replica.identity import identify
-from colonnade.replica.order import Bounds, Order, answer_length, sampling
+from colonnade.replica.order import Bounds, Order, Telling, answer_length, sampling
 from colonnade.replica.requests import CompletionRequest
 from colonnade.wire.errors import ContextTooLong, InvalidRequest
 from colonnade.wire.messages import Sampling
@@ -13,7 +15,7 @@ DRAWN = bytes(range(24))
 
 
 def test_what_is_left_out_is_the_models_own():
-    made = sampling(CompletionRequest(model="m", prompt=""), 7, BOUNDS, 16, None)
+    made = sampling(CompletionRequest(model="m", prompt=""), 7, BOUNDS, 16, Telling())
     assert made == Sampling(seed=7, max_tokens=16, temperature=0.5, top_k=40, stop_token_ids=(2,))
 
 
@@ -33,7 +35,7 @@ def test_what_is_asked_for_goes_first():
         ignore_eos=True,
         logit_bias={3: -100},
     )
-    assert sampling(request, 7, BOUNDS, 5, 2) == Sampling(
+    assert sampling(request, 7, BOUNDS, 5, Telling(2)) == Sampling(
         seed=2**63 - 1,
         max_tokens=5,
         temperature=0.0,
@@ -53,9 +55,9 @@ def test_what_is_asked_for_goes_first():
 @pytest.mark.parametrize(
     ("fields", "param"), [({"logit_bias": {50: 1.0}}, "logit_bias"), ({"stop_token_ids": [99]}, "stop_token_ids")]
 )
-def test_tokens_must_be_in_the_vocabulary(fields: dict[str, object], param: str):
+def test_tokens_must_be_in_the_vocabulary(fields: dict[str, Any], param: str):
     with pytest.raises(InvalidRequest) as caught:
-        sampling(CompletionRequest(model="m", prompt="", **fields), 7, BOUNDS, 5, None)
+        sampling(CompletionRequest(model="m", prompt="", **fields), 7, BOUNDS, 5, Telling())
     assert caught.value.param == param
 
 

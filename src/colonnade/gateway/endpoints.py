@@ -15,6 +15,8 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/v1/chat/completions", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/completions", "Relayed to a replica of the body's `model`."),
     ("POST", "/generate", "Relayed to a replica of the body's `model`, or of the only one."),
+    ("POST", "/score", "Relayed to a replica of the body's `model`, or of the only one."),
+    ("POST", "/v1/score", "The same."),
     ("POST", "/v1/embeddings", "Relayed to a package, the body's `model`."),
     ("POST", "/v1/messages", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/messages/count_tokens", "Relayed to a replica of the body's `model`."),
@@ -26,7 +28,7 @@ RELAYED = frozenset((method.encode(), path.encode()) for method, path, _ in ROUT
 
 MODELS = b"/v1/models/"
 
-UNNAMED = frozenset({b"/generate"})
+UNNAMED = frozenset({b"/generate", b"/score", b"/v1/score"})
 """Endpoints whose bodies may leave the model out, where there is one alone."""
 
 OF_PACKAGES: tuple[tuple[str, str, str], ...] = (

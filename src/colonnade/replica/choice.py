@@ -40,6 +40,8 @@ class Piece:
     finish: str | None = None
     abort: bool = False
     stopped: str = ""
+    scores: tuple[Logprob, ...] | None = None
+    """Of the prompt's own tokens, with the first of a choice's pieces that is not silent, where they were asked for."""
 
     @property
     def silent(self) -> bool:
@@ -60,7 +62,7 @@ class Piece:
 
 
 class Choice:
-    """`listening`: None when text is text."""
+    """`listening`: None when text is text. `tell_end`: a token that ends the choice keeps its log-probability."""
 
     def __init__(
         self,
@@ -68,10 +70,13 @@ class Choice:
         context: Sequence[int] = (),
         stops: Sequence[str] = (),
         listening: Listening | None = None,
+        *,
+        tell_end: bool = False,
     ) -> None:
         self._detokenizer = Detokenizer(decode, context)
         self._stops = StopMatcher(stops)
         self._speech = None if listening is None else SpeechParser(listening)
+        self._tell_end = tell_end
         self._length = 0  # of the text before stops and tools are taken out
         self._shown = 0  # of the text after stops are taken out
         self._logprobs: list[TokenLogprob] = []
@@ -85,7 +90,7 @@ class Choice:
         found: list[list[Part]] = []
         for index, token in enumerate(tokens):
             ends = finish == "stop" and index == len(tokens) - 1
-            self._note(logprobs[index] if logprobs and not ends else None)
+            self._note(logprobs[index] if logprobs and (self._tell_end or not ends) else None)
             found.append(self._show("" if ends else self._detokenizer.push(token)))
             if self._is_over():
                 return self._end(tokens[: index + 1], found, "stop", abort=finish is None)

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from colonnade.replica.choice import Piece
+from colonnade.replica.detokenize import Decode, Detokenizer
 from colonnade.replica.order import Bounds
+from colonnade.replica.refused import REFUSED, Refusal
 from colonnade.replica.shape import Label, Said, Usage, floor
 from colonnade.wire.errors import ColonnadeError, InvalidRequest
+from colonnade.wire.messages import Logprob
 
+HERE: Mapping[str, Refusal] = {name: refusal for name, refusal in REFUSED.items() if name != "echo"}
 MAX_PROMPTS = 64
 _FORMS = "prompt: a string, a list of token ids, a list of strings or a list of lists of token ids"
 
 
-def read_prompts(prompt: Any, bounds: Bounds) -> list[str | list[int]]:
+def read_prompts(prompt: Any, bounds: Bounds, most: int = MAX_PROMPTS) -> list[str | list[int]]:
     """A text or token ids for each prompt. Raises InvalidRequest."""
     listed = cast(list[Any], prompt) if isinstance(prompt, list) else []
     several = bool(listed) and not isinstance(listed[0], int)
     prompts: list[Any] = listed if several else [prompt]
-    if len(prompts) > MAX_PROMPTS:
-        raise InvalidRequest(f"prompt: {len(prompts)} prompts; at most {MAX_PROMPTS} in a request", param="prompt")
+    if len(prompts) > most:
+        raise InvalidRequest(f"prompt: {len(prompts)} prompts; at most {most} in a request", param="prompt")
     return [_one(each, f"prompt[{index}]" if several else "prompt", bounds) for index, each in enumerate(prompts)]
 
 
@@ -38,13 +43,37 @@ def _one(prompt: Any, param: str, bounds: Bounds) -> str | list[int]:
     return tokens
 
 
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """A prompt as its answer repeats it: `offsets` say where in the text each token begins, in characters."""
+
+    text: str
+    tokens: Sequence[int]
+    offsets: Sequence[int]
+
+
+def echo(tokens: Sequence[int], decode: Decode) -> Echo:
+    """Of a prompt that came as tokens."""
+    detokenizer, text, offsets = Detokenizer(decode), "", list[int]()
+    for token in tokens:
+        offsets.append(len(text))
+        text += detokenizer.push(token)
+    return Echo(text + detokenizer.flush(), tokens, offsets)
+
+
 class CompletionShape:
     """Writes `text_completion`, whole and in chunks."""
 
-    def __init__(self, label: Label, include_usage: bool, logprobs: int | None) -> None:
+    def __init__(
+        self, label: Label, include_usage: bool, logprobs: int | None, echoes: Sequence[Echo] = (), n: int = 1
+    ) -> None:
+        """`echoes`: of each prompt, where they are asked for; `n` choices each."""
         self._label = label
         self._include_usage = include_usage
         self._logprobs = logprobs
+        self._echoes = echoes
+        self._n = n
+        self._begun: set[int] = set()
 
     def opening(self, choices: int, usage: Usage) -> list[Said]:
         return []
@@ -70,7 +99,12 @@ class CompletionShape:
         return self._around(choices) | {"usage": usage.body()}
 
     def _choice(self, index: int, piece: Piece) -> dict[str, Any]:
-        return {"index": index, "text": piece.text, "logprobs": self._told(piece), "finish_reason": piece.finish}
+        echo = self._echoes[index // self._n] if self._echoes else _NO_ECHO
+        first = index not in self._begun
+        self._begun.add(index)
+        text = echo.text + piece.text if first else piece.text
+        told = self._told(piece, echo, first=first)
+        return {"index": index, "text": text, "logprobs": told, "finish_reason": piece.finish}
 
     def _around(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         label = self._label
@@ -83,17 +117,32 @@ class CompletionShape:
             "choices": choices,
         }
 
-    def _told(self, piece: Piece) -> dict[str, Any] | None:
+    def _told(self, piece: Piece, echo: Echo, *, first: bool) -> dict[str, Any] | None:
+        """Of the first token of a prompt there is none: nothing stands before it."""
         if self._logprobs is None:
             return None
-        told = [each.logprob for each in piece.logprobs]
-        top = [{self._text(token): floor(logprob) for token, logprob in each.top} for each in told]
+        head = echo if first else _NO_ECHO
+        scores = [None, *(piece.scores or ())] if head.tokens else []
+        told = [*scores, *(each.logprob for each in piece.logprobs)]
         return {
-            "tokens": [self._text(each.token) for each in told],
-            "token_logprobs": [floor(each.logprob) for each in told],
-            "top_logprobs": top if self._logprobs else None,
-            "text_offset": [each.offset for each in piece.logprobs],
+            "tokens": [
+                *map(self._text, head.tokens),
+                *(self._text(each.logprob.token) for each in piece.logprobs),
+            ],
+            "token_logprobs": [each and floor(each.logprob) for each in told],
+            "top_logprobs": [each and self._top(each) for each in told] if self._logprobs else None,
+            "text_offset": [*head.offsets, *(len(echo.text) + each.offset for each in piece.logprobs)],
         }
+
+    def _top(self, told: Logprob) -> dict[str, float]:
+        """The most likely, and the token itself; of tokens that are written alike the likelier one counts."""
+        top: dict[str, float] = {}
+        for token, logprob in (*told.top, (told.token, told.logprob)):
+            top.setdefault(self._text(token), floor(logprob))
+        return top
 
     def _text(self, token: int) -> str:
         return self._label.token_bytes(token).decode("utf-8", "replace")
+
+
+_NO_ECHO = Echo("", (), ())

@@ -43,6 +43,8 @@ READERS: dict[str, tuple[Callable[[Intake, bytes, Identity], Awaitable[Taken]], 
     "/v1/completions": (Intake.completion, "completions"),
     "/v1/messages": (Intake.message, "messages"),
     "/generate": (Intake.generate, "generate"),
+    "/score": (Intake.score, "score"),
+    "/v1/score": (Intake.score, "score"),
 }
 """What reads a body, and the endpoint's name in the metrics."""
 

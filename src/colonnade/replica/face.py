@@ -136,7 +136,7 @@ class Face:
         longest = min(loaded.max_context, folder.max_context)
         bounds = Bounds(longest, folder.vocab_size, folder.eos_token_ids, self.model.defaults)
         self._ready = Intake(
-            self.model, bounds, loaded.fingerprint, self._grammars, self._templates, strict=self.settings.strict
+            self.model, bounds, self.version, self._grammars, self._templates, strict=self.settings.strict
         )
         self._intake = self._ready
 
@@ -281,7 +281,8 @@ class Face:
     def _choice(self, taken: Taken, index: int) -> Choice:
         order = taken.order
         prompt = order.prompts[index // order.n]
-        return Choice(self.model.vocabulary.decode, prompt[-CONTEXT:], order.stops, order.listening)
+        decode = self.model.vocabulary.decode
+        return Choice(decode, prompt[-CONTEXT:], order.stops, order.listening, tell_end=order.tell_end)
 
     def flush(self) -> None:
         """Empty the prefix cache of all that no request holds."""

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from colonnade.replica.refused import NOT_HERE, Refusal
-from colonnade.replica.requests import CompletionRequest, Count, Penalty, check, unknown_in
+from colonnade.replica.requests import CompletionRequest, Penalty, check, unknown_in
 from colonnade.wire.errors import InvalidRequest
 
 DEFAULT_LENGTH = 128
@@ -16,7 +16,7 @@ DEFAULT_LENGTH = 128
 
 
 class SamplingParams(msgspec.Struct, kw_only=True):
-    max_new_tokens: Count | None = None
+    max_new_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
@@ -44,6 +44,8 @@ class GenerateRequest(msgspec.Struct, kw_only=True):
     sampling_params: dict[str, Any] | None = None
     return_logprob: bool | None = None
     top_logprobs_num: Annotated[int, Meta(ge=0, le=20)] | None = None
+    logprob_start_len: Annotated[int, Meta(ge=-1, le=2**31 - 1)] | None = None
+    token_ids_logprob: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(max_length=256)] | None = None
     return_text_in_logprobs: bool | None = None
     stream: bool | None = None
     rid: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
@@ -66,8 +68,6 @@ REFUSED: dict[str, Refusal] = {
     "audio_data": NOT_HERE,
     "video_data": NOT_HERE,
     "input_embeds": Refusal("only texts and token ids are taken"),
-    "logprob_start_len": Refusal("the prompt's log-probabilities are not given", (-1,)),
-    "token_ids_logprob": Refusal("not honoured", (), "use top_logprobs_num"),
     "lora_path": Refusal("there are no adapters"),
     "custom_logit_processor": Refusal("code of a request is not run", (), "use logit_bias"),
     "return_hidden_states": Refusal("hidden states are not given", (False,)),
@@ -95,7 +95,7 @@ def as_completion(request: GenerateRequest, model: str) -> tuple[CompletionReque
     completion = CompletionRequest(
         model=model if request.model is None else request.model,
         prompt=request.text if request.input_ids is None else request.input_ids,
-        max_tokens=asked.max_new_tokens or DEFAULT_LENGTH,
+        max_tokens=DEFAULT_LENGTH if asked.max_new_tokens is None else asked.max_new_tokens,
         temperature=asked.temperature,
         top_p=asked.top_p,
         top_k=asked.top_k,
@@ -118,6 +118,12 @@ def as_completion(request: GenerateRequest, model: str) -> tuple[CompletionReque
     )
     check(completion)
     return completion, unknown_in(params, SamplingParams, _KNOBS)
+
+
+def scored_from(request: GenerateRequest) -> int | None:
+    """The position of the prompt from which on its tokens are scored; None: they are not."""
+    start = request.logprob_start_len
+    return start if request.return_logprob and start is not None and start >= 0 else None
 
 
 def _params(params: dict[str, Any]) -> SamplingParams:

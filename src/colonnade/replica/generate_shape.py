@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from colonnade.replica.choice import Piece, TokenLogprob
+from colonnade.replica.choice import Piece
 from colonnade.replica.shape import Label, Said, Usage, floor
 from colonnade.wire.errors import ColonnadeError
+from colonnade.wire.messages import Logprob
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class Asked:
     logprobs: bool
     spelled: bool
     """Tokens in log-probabilities with their text."""
+    top: int = 0
+    labels: tuple[int, ...] = ()
+    """Tokens whose log-probabilities are told at each position."""
+    firsts: tuple[int, ...] = ()
+    """Where prompts are scored: of each the token at the position where that begins. Nothing is known of it."""
 
 
 class GenerateShape:
@@ -64,17 +70,30 @@ class GenerateShape:
             "prompt_tokens": asked.prompts[index // asked.n],
             "completion_tokens": len(piece.tokens),
             "cached_tokens": usage.cached,
-            "weight_version": self._label.fingerprint,
+            "weight_version": self._label.weights,
         }
         if asked.logprobs:
-            meta["output_token_logprobs"] = [self._told(each) for each in piece.logprobs]
-            meta["output_top_logprobs"] = [
-                [self._token(token, logprob) for token, logprob in each.logprob.top] for each in piece.logprobs
-            ]
+            meta |= self._logprobs("output", [each.logprob for each in piece.logprobs])
+        if asked.firsts:
+            meta |= self._prompt(asked.firsts[index // asked.n], piece.scores or ())
         return {"text": text, "output_ids": list(piece.tokens), "meta_info": meta}
 
-    def _told(self, each: TokenLogprob) -> list[Any]:
-        return self._token(each.logprob.token, each.logprob.logprob)
+    def _prompt(self, first: int, scores: Sequence[Logprob]) -> dict[str, Any]:
+        told = self._logprobs("input", scores)
+        named, *others = told
+        return {named: [[None, *self._token(first, 0.0)[1:]], *told[named]]} | {
+            name: [None, *told[name]] for name in others
+        }
+
+    def _logprobs(self, side: str, told: Sequence[Logprob]) -> dict[str, list[Any]]:
+        """SGLang's lists, a place for each token: itself, the most likely, and those that were asked for."""
+        labels = self._asked.labels
+        lists = {f"{side}_token_logprobs": [self._token(each.token, each.logprob) for each in told]}
+        lists[f"{side}_top_logprobs"] = [[self._token(*pair) for pair in each.top] for each in told]
+        if labels:
+            pairs = [zip(labels, each.labels, strict=True) for each in told]
+            lists[f"{side}_token_ids_logprobs"] = [[self._token(*pair) for pair in each] for each in pairs]
+        return lists
 
     def _token(self, token: int, logprob: float) -> list[Any]:
         text = self._label.token_bytes(token).decode("utf-8", "replace") if self._asked.spelled else None

@@ -1,14 +1,16 @@
 """One request's life: what is submitted to the engine, and what becomes of the tokens that come back.
 
 The first choice of each prompt goes first; the others follow with its first token, and find the prompt in the cache.
+It alone has its prompt scored, where that is asked for: the others tell the same scores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Protocol
 
-from colonnade.replica.choice import Choice
+from colonnade.replica.choice import Choice, Piece
 from colonnade.replica.identity import Identity
 from colonnade.replica.order import Order, Version
 from colonnade.replica.past import Past
@@ -16,7 +18,7 @@ from colonnade.replica.shape import Usage
 from colonnade.replica.spool import Spool
 from colonnade.replica.writer import Writer
 from colonnade.wire.errors import ColonnadeError, Internal, Overloaded
-from colonnade.wire.messages import Delta, Namespace, Submit
+from colonnade.wire.messages import Delta, Logprob, Namespace, Scoring, Submit
 
 Listener = Callable[[Delta | ColonnadeError], None]
 
@@ -70,6 +72,8 @@ class Generation:
         self._watch = watch
         self._submitted: set[int] = set()
         self._begun: set[int] = set()
+        self._scores: dict[int, list[Logprob]] = {}  # of each prompt, by its first choice
+        self._spoken = {index for index, piece in (past.pieces if past else ()) if not piece.silent}
         self._past = past
         self._cached = past.cached if past else 0
         self._completion = past.completion if past else 0
@@ -79,9 +83,10 @@ class Generation:
         """Of each prompt, the first choice that has not finished."""
         for written in self._writer.rest(self.usage):
             self.spool.append(written)
-        for group in range(0, self.order.choices, self.order.n):
-            if (first := next(self._open(group), None)) is not None:
-                self._submit(first)
+        opened = (next(self._open(group), None) for group in range(0, self.order.choices, self.order.n))
+        firsts = [first for first in opened if first is not None]
+        for first in firsts[:1] if self.order.leads else firsts:
+            self._submit(first)
         if not self._submitted:
             self._end("ok", None)
 
@@ -127,9 +132,18 @@ class Generation:
                 priority=self._priority,
                 begun=self.started,
                 marks=sorted({mark.length for mark in self.order.marks}),
+                scoring=self._scoring(index),
             ),
             lambda report: self._report(index, report),
         )
+
+    def _scoring(self, index: int) -> Scoring | None:
+        """It is the one to have the prompt scored, unless all choices of the prompt have told the scores already."""
+        group = index - index % self.order.n
+        if self.order.scoring is None or group in self._scores or self._spoken.issuperset(self._open(group)):
+            return None
+        self._scores[group] = []
+        return self.order.scoring
 
     def _report(self, index: int, report: Delta | ColonnadeError) -> None:
         if self._over or self._choices[index].finish is not None:
@@ -138,6 +152,8 @@ class Generation:
             self._end(report.reason, report)
         elif report.finish == "error":
             self._end("engine_error", Internal(report.reason or "the engine gave this request up"))
+        elif report.scores is not None:
+            self._scores[index - index % self.order.n] += report.scores
         else:
             self._delta(index, report)
 
@@ -148,6 +164,8 @@ class Generation:
             self._watch.first_token()
         if index - index % self.order.n not in self._begun:
             self._follow(index - index % self.order.n, delta.cached)
+        if self.order.silent:
+            delta = Delta(delta.key, delta.position, [], finish="length")
         if owed := self._choices[index].owed:
             if not self._choices[index].settle((delta.logprobs or [])[:owed]):
                 self._end("replay_differs", Internal("the answer cannot be gone on with: other tokens were drawn"))
@@ -160,7 +178,7 @@ class Generation:
         self._feed(index, delta)
 
     def _feed(self, index: int, delta: Delta) -> None:
-        piece = self._choices[index].feed(delta.tokens, delta.logprobs, delta.finish)
+        piece = self._scored(index, self._choices[index].feed(delta.tokens, delta.logprobs, delta.finish))
         self._completion += len(piece.tokens)
         self._watch.tokens(index, len(piece.tokens))
         if piece.abort:
@@ -171,6 +189,13 @@ class Generation:
         elif not all(fits):
             self._cut()
 
+    def _scored(self, index: int, piece: Piece) -> Piece:
+        """With the prompt's scores, where it is the choice's first to be seen."""
+        if self.order.scoring is None or piece.silent or index in self._spoken:
+            return piece
+        self._spoken.add(index)
+        return replace(piece, scores=tuple(self._scores[index - index % self.order.n]))
+
     def _follow(self, group: int, cached: int) -> None:
         """The first token of a prompt's first choice is here: the prompt is computed, the others may share it."""
         self._begun.add(group)
@@ -179,6 +204,10 @@ class Generation:
         for other in self._open(group):
             if other not in self._submitted:
                 self._submit(other)
+        if self.order.leads and len(self._begun) == 1:
+            for later in range(0, self.order.choices, self.order.n):
+                if later not in self._submitted:
+                    self._submit(later)
 
     def _cut(self) -> None:
         error = Overloaded(

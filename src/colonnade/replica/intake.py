@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from colonnade.replica import generate
+from colonnade.replica import completions, generate
 from colonnade.replica.chat import ChatShape, conversation, offered_tools
-from colonnade.replica.completions import CompletionShape, read_prompts
+from colonnade.replica.completions import MAX_PROMPTS, CompletionShape, Echo, echo, read_prompts
 from colonnade.replica.form import Form, asked_form, chat_form
-from colonnade.replica.generate import GenerateRequest, as_completion
+from colonnade.replica.generate import GenerateRequest, as_completion, scored_from
 from colonnade.replica.generate_shape import Asked, GenerateShape
 from colonnade.replica.grammars import Grammars
 from colonnade.replica.identity import Identity
@@ -19,8 +19,9 @@ from colonnade.replica.marking import Encoded, Marking
 from colonnade.replica.message_shape import MessageShape
 from colonnade.replica.messages import REFUSED, CountRequest, MessagesRequest, as_chat, counted
 from colonnade.replica.model import ServedModel
-from colonnade.replica.order import Bounds, Order, answer_length, sampling
+from colonnade.replica.order import Bounds, Order, Telling, Version, answer_length, check_tokens, sampling
 from colonnade.replica.requests import ChatRequest, CommonRequest, CompletionRequest, check_unknown, read, warnings
+from colonnade.replica.scoring import MAX_ITEMS, ScoreRequest, ScoreShape, joined
 from colonnade.replica.shape import Label, Shape
 from colonnade.replica.speech import Listening
 from colonnade.replica.templates import Templates, Text
@@ -29,6 +30,9 @@ from colonnade.wire.messages import Grammar
 
 _INLINE = 4096
 """Characters: a text up to this long is tokenised in about a millisecond, and a thread would only add to it."""
+
+_MAX_SCORES = 1 << 18
+"""Log-probabilities told of the prompts of one request, which are kept until its answer is written."""
 
 _ANSWER = 16
 """Tokens of an answer of /v1/completions that names no number, as OpenAI has it."""
@@ -51,13 +55,13 @@ class Counted:
 
 
 class Intake:
-    """`fingerprint` stands in answers as `system_fingerprint`."""
+    """The version's fingerprint stands in answers as `system_fingerprint`."""
 
     def __init__(
         self,
         model: ServedModel,
         bounds: Bounds,
-        fingerprint: str,
+        version: Version,
         grammars: Grammars,
         templates: Templates,
         *,
@@ -67,8 +71,9 @@ class Intake:
         self.bounds = bounds
         self._grammars = grammars
         self._templates = templates
-        self._marking = Marking(model, fingerprint)
-        self.fingerprint = fingerprint
+        self._marking = Marking(model, version.fingerprint)
+        self.fingerprint = version.fingerprint
+        self._version = version
         self._strict = strict
 
     async def chat(self, body: bytes, identity: Identity) -> Taken:
@@ -118,9 +123,9 @@ class Intake:
         several = request.parallel_tool_calls is not False and not isinstance(request.tool_choice, dict)
         listening = self.model.listening(text.text, several if offered_tools(request) else None, grammar)
         limit = request.max_completion_tokens or request.max_tokens
-        logprobs = (request.top_logprobs or 0) if request.logprobs else None
+        telling = Telling((request.top_logprobs or 0) if request.logprobs else None)
         prompts = [encoded.tokens]
-        return self._order(request, prompts, identity, (limit, None), "messages", logprobs, grammar, listening, marks)
+        return self._order(request, prompts, identity, (limit, None), "messages", telling, grammar, listening, marks)
 
     async def _prompt(
         self, request: ChatRequest, identity: Identity, counts: Sequence[int] = ()
@@ -132,17 +137,32 @@ class Intake:
 
     async def completion(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
-        request, warned = read(body, CompletionRequest, strict=self._strict)
-        order = await self._complete(request, identity, body)
-        shape = CompletionShape(self._label(identity), order.include_usage, request.logprobs)
+        request, warned = read(body, CompletionRequest, strict=self._strict, refused=completions.HERE)
+        telling = Telling(request.logprobs, scored=0 if request.echo and request.logprobs is not None else None)
+        order, encoded = await self._complete(request, identity, telling, body)
+        order = replace(order, tell_end=bool(request.echo))
+        echoes = await asyncio.to_thread(self._echoes, request, encoded) if request.echo else []
+        shape = CompletionShape(self._label(identity), order.include_usage, request.logprobs, echoes, order.n)
         return Taken(order, shape, warned, self.fingerprint)
+
+    def _echoes(self, request: CompletionRequest, encoded: list[Encoded]) -> list[Echo]:
+        given = read_prompts(request.prompt, self.bounds)
+        return [
+            Echo(text, each.tokens, [start for start, _ in each.spans()])
+            if isinstance(text, str)
+            else echo(each.tokens, self.model.vocabulary.decode)
+            for text, each in zip(given, encoded, strict=True)
+        ]
 
     async def generate(self, body: bytes, identity: Identity) -> Taken:
         """Raises InvalidRequest."""
         request, warned = read(body, GenerateRequest, strict=self._strict, refused=generate.REFUSED)
         completion, unknown = as_completion(request, self.model.name)
         check_unknown(unknown, strict=self._strict)
-        order = replace(await self._complete(completion, identity), name=request.rid or "")
+        labels, start = tuple(request.token_ids_logprob or ()), scored_from(request)
+        check_tokens("token_ids_logprob", labels, self.bounds)
+        order, _ = await self._complete(completion, identity, Telling(completion.logprobs, labels, start))
+        order = replace(order, name=request.rid or "", tell_end=True)
         asked = Asked(
             rid=request.rid or identity.request_id,
             prompts=tuple(map(len, order.prompts)),
@@ -150,21 +170,55 @@ class Intake:
             several=order.n > 1 or isinstance(request.text, list) or isinstance((request.input_ids or [0])[0], list),
             logprobs=bool(request.return_logprob),
             spelled=bool(request.return_text_in_logprobs),
+            labels=labels,
+            firsts=() if start is None else self._firsts(order, start),
         )
         return Taken(
             order, GenerateShape(self._label(identity), asked), [*warned, *warnings(unknown)], self.fingerprint
         )
 
-    async def _complete(self, request: CompletionRequest, identity: Identity, body: bytes = b"") -> Order:
+    def _firsts(self, order: Order, start: int) -> tuple[int, ...]:
+        for prompt in order.prompts:
+            if start >= len(prompt):
+                raise InvalidRequest(
+                    f"logprob_start_len: {start}, and a prompt has {len(prompt)} tokens", param="logprob_start_len"
+                )
+        return tuple(prompt[start] for prompt in order.prompts)
+
+    async def score(self, body: bytes, identity: Identity) -> Taken:
+        """Raises InvalidRequest."""
+        request, warned = read(body, ScoreRequest, strict=self._strict, refused={})
+        completion = CompletionRequest(
+            model=self.model.name if request.model is None else request.model,
+            prompt=joined(request, self.bounds),
+            max_tokens=1,
+            temperature=0.0,
+            priority=request.priority,
+        )
+        telling = Telling(0, tuple(request.label_token_ids))
+        order, _ = await self._complete(completion, identity, telling, most=MAX_ITEMS)
+        order = replace(order, tell_end=True, leads=not request.item_first)
+        shape = ScoreShape(self._label(identity), softmax=request.apply_softmax)
+        return Taken(order, shape, warned, self.fingerprint)
+
+    async def _complete(
+        self,
+        request: CompletionRequest,
+        identity: Identity,
+        telling: Telling,
+        body: bytes = b"",
+        most: int = MAX_PROMPTS,
+    ) -> tuple[Order, list[Encoded]]:
         self.model.check_name(request.model)
         grammar = await self._grammar(asked_form(request))
-        given = read_prompts(request.prompt, self.bounds)
+        given = read_prompts(request.prompt, self.bounds, most)
         encoded = [await self._encode(each, special=True) if isinstance(each, str) else Encoded(each) for each in given]
         marks: Sequence[Mark] = ()
         if body and not request.cache_salt and isinstance(request.prompt, str):
             marks = self._marking.text(body, identity, request.prompt, encoded[0])
         prompts, limit = [each.tokens for each in encoded], (request.max_tokens, _ANSWER)
-        return self._order(request, prompts, identity, limit, "prompt", request.logprobs, grammar, marks=marks)
+        order = self._order(request, prompts, identity, limit, "prompt", telling, grammar, marks=marks)
+        return order, encoded
 
     async def _grammar(self, form: Form | None) -> Grammar | None:
         """Checked: an engine that gets it can follow it. Raises InvalidRequest."""
@@ -185,7 +239,7 @@ class Intake:
         identity: Identity,
         limit: tuple[int | None, int | None],
         param: str,
-        logprobs: int | None,
+        telling: Telling,
         grammar: Grammar | None,
         listening: Listening | None = None,
         marks: Sequence[Mark] = (),
@@ -193,11 +247,17 @@ class Intake:
         if not all(prompts):
             raise InvalidRequest(f"{param}: an empty prompt", param=param, hint="send at least one token")
         lengths = [answer_length(len(prompt), *limit, self.bounds, param) for prompt in prompts]
-        options = request.stream_options
+        options, told = request.stream_options, 1 + (telling.logprobs or 0) + len(telling.labels)
+        if telling.scored is not None and sum(map(len, prompts)) * told > _MAX_SCORES:
+            raise InvalidRequest(
+                f"{param}: more than {_MAX_SCORES} log-probabilities of prompts in one request",
+                param=param,
+                hint="send fewer prompts at a time, or ask for fewer tokens in each place",
+            )
         return Order(
             prompts=tuple(map(tuple, prompts)),
             sampling=tuple(
-                sampling(request, identity.seed, self.bounds, length, logprobs, grammar) for length in lengths
+                sampling(request, identity.seed, self.bounds, max(1, length), telling, grammar) for length in lengths
             ),
             n=request.n or 1,
             stops=request.stops(),
@@ -207,6 +267,8 @@ class Intake:
             listening=listening,
             priority=request.priority or 0,
             marks=tuple(marks),
+            scoring=telling.scoring,
+            silent=not any(lengths),
         )
 
     def _label(self, identity: Identity) -> Label:
@@ -216,6 +278,7 @@ class Intake:
             model=self.model.name,
             fingerprint=self.fingerprint,
             token_bytes=self.model.vocabulary.token_bytes,
+            weights=self._version.label,
         )
 
     async def _encode(self, text: str, *, special: bool) -> Encoded:

@@ -16,6 +16,8 @@ from colonnade.wire.errors import InvalidRequest
 
 ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/generate", "Go on from a text or token ids, in SGLang's shapes."),
+    ("POST", "/score", "How probable each of some tokens is after a query and an item."),
+    ("POST", "/v1/score", "The same."),
     ("GET", "/health_generate", "200 when a token was computed just now."),
     ("GET", "/get_model_info", "The model that is served, as SGLang tells it."),
     ("GET", "/get_server_info", "The same, with what the engine said and its load."),

@@ -14,6 +14,7 @@ from colonnade.replica.generate import GenerateRequest
 from colonnade.replica.messages import CountRequest, MessagesRequest
 from colonnade.replica.native import AbortRequest
 from colonnade.replica.requests import ChatRequest, CompletionRequest
+from colonnade.replica.scoring import ScoreRequest
 
 BODIES: dict[str, type[msgspec.Struct]] = {
     "/v1/chat/completions": ChatRequest,
@@ -21,6 +22,8 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "/v1/messages": MessagesRequest,
     "/v1/messages/count_tokens": CountRequest,
     "/generate": GenerateRequest,
+    "/score": ScoreRequest,
+    "/v1/score": ScoreRequest,
     "/abort_request": AbortRequest,
     "/update_weights_from_disk": NewWeights,
 }

@@ -10,7 +10,7 @@ from colonnade.replica.landmarks import Mark
 from colonnade.replica.requests import CommonRequest
 from colonnade.replica.speech import Listening
 from colonnade.wire.errors import ContextTooLong, InvalidRequest
-from colonnade.wire.messages import Grammar, Sampling
+from colonnade.wire.messages import Grammar, Sampling, Scoring
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,20 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Telling:
+    """What is told of tokens: of the answer's, of the `logprobs` most likely in their place and of `labels`; and the
+    same of the prompt's own, behind position `scored`."""
+
+    logprobs: int | None = None
+    labels: tuple[int, ...] = ()
+    scored: int | None = None
+
+    @property
+    def scoring(self) -> Scoring | None:
+        return None if self.scored is None else Scoring(self.scored, self.logprobs or 0, self.labels)
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """`n` choices for each prompt: choice `i` of the answer belongs to prompt `i // n`."""
 
@@ -46,6 +60,10 @@ class Order:
     name: str = ""  # the client's own for it, where it has one
     marks: tuple[Mark, ...] = ()  # of a single prompt
     salt: str = ""  # prefixes are shared with requests of the same salt alone
+    scoring: Scoring | None = None  # what is wanted of each prompt's own tokens
+    silent: bool = False  # nothing but the prompt is of interest: the token that the engine draws is dropped
+    tell_end: bool = False  # the log-probability of a token that ends the answer is told, too
+    leads: bool = False  # the first prompt goes ahead of the others, which find in the cache what they share with it
 
     @property
     def choices(self) -> int:
@@ -61,12 +79,12 @@ def sampling(
     seed: int,
     bounds: Bounds,
     max_tokens: int,
-    logprobs: int | None,
+    telling: Telling,
     grammar: Grammar | None = None,
 ) -> Sampling:
     """`seed` is the gateway's; the body's own goes first. Raises InvalidRequest for token ids out of range."""
-    _check_tokens("stop_token_ids", request.stop_token_ids or (), bounds)
-    _check_tokens("logit_bias", request.logit_bias or (), bounds)
+    check_tokens("stop_token_ids", request.stop_token_ids or (), bounds)
+    check_tokens("logit_bias", request.logit_bias or (), bounds)
     chosen = request.seed if request.seed is not None else seed
     return Sampling(
         seed=chosen % SEED_LIMIT,
@@ -81,7 +99,8 @@ def sampling(
         stop_token_ids=_stop_tokens(request, bounds),
         ignore_eos=bool(request.ignore_eos),
         logit_bias=request.logit_bias or None,
-        logprobs=logprobs,
+        logprobs=telling.logprobs,
+        labels=telling.labels,
         grammar=grammar,
     )
 
@@ -97,7 +116,8 @@ def _or_default(request: CommonRequest, name: str, bounds: Bounds, default: floa
     return float(bounds.defaults.get(name, default) if value is None else value)
 
 
-def _check_tokens(name: str, tokens: Iterable[int], bounds: Bounds) -> None:
+def check_tokens(name: str, tokens: Iterable[int], bounds: Bounds) -> None:
+    """Raises InvalidRequest for one that is not in the vocabulary."""
     for token in tokens:
         if not 0 <= token < bounds.vocab_size:
             raise InvalidRequest(f"{name}: token {token} is not in 0 to {bounds.vocab_size - 1}", param=name)

@@ -148,7 +148,11 @@ class ChatRequest(CommonRequest, kw_only=True):
 
 
 class CompletionRequest(CommonRequest, kw_only=True):
+    """`max_tokens` 0: the prompt alone, for its log-probabilities."""
+
     prompt: Any
+    max_tokens: Annotated[int, Meta(ge=0, le=2**31 - 1)] | None = None
+    echo: bool | None = None
     logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
 
 

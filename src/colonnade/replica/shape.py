@@ -39,6 +39,8 @@ class Label:
     model: str
     fingerprint: str
     token_bytes: Callable[[int], bytes]
+    weights: str = ""
+    """The label of the weights' version."""
 
 
 @dataclass(frozen=True, slots=True)
