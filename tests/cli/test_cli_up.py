@@ -107,6 +107,11 @@ def test_a_day_with_up(home: Path) -> None:
         assert back["restarts"] == 1
         assert "SIGKILL" in back["reason"]
 
+        until(lambda: any(row["prompt_tokens"] for row in told("fleet", "cost", "--by", "key")), "tokens are billed")
+        [line] = told("fleet", "cost", "--since", "1h")
+        assert line["deployment"] == "colonnade-tiny"
+        assert line["replica_seconds"] > 0 < line["completion_tokens"]
+        assert colonnade("fleet", "cost", "--csv").stdout.startswith("deployment,replica_seconds,unit_seconds,cost,")
         before = children(home)
         for name in ("control", "gateway"):
             os.kill(before[name], signal.SIGKILL)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
+import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,7 @@ from colonnade.drivers import stop_all
 from colonnade.drivers.process import start_ticks
 from colonnade.drivers.records import RecordBook
 from colonnade.fleet.change import Change
-from colonnade.wire.errors import Conflict
+from colonnade.wire.errors import Conflict, InvalidRequest
 from colonnade.wire.routes import Observed
 
 
@@ -80,6 +83,34 @@ async def test_a_stalled_replica_is_started_anew(rig: Rig, tmp_path: Path) -> No
     (second,) = await rig.until_ready("a-0")
     assert second.reason == "stalled: no step for 30.5 s with work in flight"
     assert second.restarts == 1
+
+
+async def test_the_ledger_has_every_life_whole_whoever_was_killed(rig: Rig) -> None:
+    await rig.deploy(2)
+    lives = {each.epoch: each.started_at for each in await rig.until_ready("a-0", "a-1")}
+    await rig.kill_agent()
+    rig.start_agent()
+    await rig.until(lambda: rig.states() == dict.fromkeys(("a-0", "a-1"), "ready"))
+    await rig.deploy(1)
+    await rig.until(lambda: set(rig.states()) == {"a-0"})
+    await rig.kill_agent()
+    await rig.stop_control()
+    await rig.start_control()
+    rig.start_agent()
+    await rig.until_ready("a-0")
+    await rig.stop_agent()
+    rows = sqlite3.connect(rig.home.database).execute("SELECT epoch, begun, ended FROM usage ORDER BY begun").fetchall()
+    assert {epoch for epoch, _, _ in rows} == set(lives)
+    for life, started in lives.items():
+        mine = [(begun, ended) for epoch, begun, ended in rows if epoch == life]
+        assert mine[0][0] == round(started * 1000)
+        assert all(before[1] == after[0] for before, after in pairwise(mine))
+        assert mine[-1][1] <= time.time() * 1000
+    (line,) = await rig.plane.used(("deployment", "resource"), 0.0)
+    assert line.group == {"deployment": "a", "resource": "cpu"}
+    assert line.replica_seconds * 1000 == pytest.approx(sum(ended - begun for _, begun, ended in rows))
+    with pytest.raises(InvalidRequest, match="not known by 'colour'"):
+        await rig.plane.used(("colour",), 0.0)
 
 
 async def test_a_killed_agent_leaves_the_replicas_to_the_next(rig: Rig) -> None:

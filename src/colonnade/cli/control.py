@@ -56,6 +56,10 @@ class Control:
         asked = urlencode({"limit": limit, **{name: value for name, value in only.items() if value}})
         return self.api.call("GET", f"/v1/events?{asked}")["data"]
 
+    def cost(self, by: str, since: float) -> list[dict[str, Any]]:
+        """`by`: what to tell apart, joined by commas."""
+        return self.api.call("GET", "/v1/cost?" + urlencode({"by": by, "since": since}))["data"]
+
     def remove(self, name: str) -> None:
         """Its replicas drain and are not replaced."""
         self.api.call("DELETE", f"/v1/deployments/{quote(name, safe='')}")

@@ -122,7 +122,8 @@ class House:
         sections = (self._settings.gateway, self._settings.http, self._settings.log)
         settings = [word for section in sections for word in to_argv(section)]
         port = [f"--port={self.url.rpartition(':')[2]}"] if self.url else []
-        return ["--control", control.url, "--token-file", str(self._home.control_file), *settings, *port]
+        spool = ["--spool", str(self._home.path / "spool")]
+        return ["--control", control.url, "--token-file", str(self._home.control_file), *spool, *settings, *port]
 
     def _note(self) -> None:
         children = {name: (child.pid, child.ticks) for name, child in self._children.items()}

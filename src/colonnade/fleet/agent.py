@@ -18,8 +18,10 @@ import msgspec
 
 from colonnade.drivers import Announced, Driver, DriverEvent, Exited, Life, ReplicaSpec, Started
 from colonnade.drivers.records import write_atomically
+from colonnade.fleet.clusters import price_version
 from colonnade.fleet.epochs import epochs
 from colonnade.fleet.home import Home
+from colonnade.fleet.meter import STRETCH_MS, Meter, Rate
 from colonnade.fleet.orders import (
     Begun,
     Closing,
@@ -37,9 +39,10 @@ from colonnade.fleet.orders import (
 )
 from colonnade.fleet.probe import ask
 from colonnade.fleet.reconcile import Reconciler
+from colonnade.fleet.spool import Spool
 from colonnade.fleet.uplink import Access, Uplink
 from colonnade.wire.errors import ColonnadeError
-from colonnade.wire.routes import Desired
+from colonnade.wire.routes import ClusterSpec, Desired, Resources
 
 LOG = logging.getLogger("colonnade.fleet")
 FIRST_LOOK_S = 3.0
@@ -58,6 +61,7 @@ class Agent:
         access: Callable[[], Access],
         spec_of: Callable[[Start], ReplicaSpec],
         policy: Policy | None = None,
+        spec: ClusterSpec | None = None,
     ) -> None:
         self._home = home
         self._driver = driver
@@ -65,7 +69,10 @@ class Agent:
         names = epochs()
         self._core = Reconciler(policy or Policy(), names)
         self._desired = _read_desired(home)
-        self._uplink = Uplink(cluster, next(names), access, self._desired, self._hear)
+        self._spec = spec
+        self._spool = Spool(home.usage)
+        self._meter = Meter(self._spool.marks, self._rate_of)
+        self._uplink = Uplink(cluster, next(names), access, self._desired, self._hear, self._spool, spec)
         self._timer: asyncio.TimerHandle | None = None
         self._found: set[tuple[str, str]] = set()
         self._starting: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -86,6 +93,7 @@ class Agent:
             if self._timer is not None:
                 self._timer.cancel()
             await self._driver.close()
+            self._spool.close()
 
     def stop(self, reason: str) -> None:
         """End all replicas, and then `run`."""
@@ -100,11 +108,12 @@ class Agent:
         if self._desired is not None:
             self._feed(Wanted(self._desired.deployments))
         talking = self._tasks.create_task(self._uplink.run(), name="uplink")
+        metering = self._tasks.create_task(self._go_on_measuring(), name="meter")
         if works is not None:
             works()
         self._feed(Closing(await self._asked_to_stop))
         await self._over.wait()
-        for task in (talking, watching, *self._probes):
+        for task in (talking, watching, metering, *self._probes):
             task.cancel()
 
     async def _first_look(self) -> None:
@@ -113,6 +122,9 @@ class Agent:
             await asyncio.wait_for(self._looked.wait(), FIRST_LOOK_S)
         except TimeoutError:
             LOG.warning("%d replicas found do not say whether they are ready", self._core.unprobed())
+        if not self._found:
+            self._measure()
+            self._meter.settle()
 
     def _look(self) -> None:
         if not self._found and not self._core.unprobed():
@@ -144,10 +156,29 @@ class Agent:
         for order in self._core.handle(event, time.monotonic()):
             self._obey(order)
         self._uplink.report(self._core.statuses())
+        self._measure()
         self._set_timer()
         self._look()
         if self._asked_to_stop.done() and not self._core.lives():
             self._over.set()
+
+    def _measure(self) -> None:
+        stretches = self._meter.look(self._core.statuses(), time.time_ns() // 1_000_000)
+        if stretches:
+            self._spool.add(stretches)
+            self._spool.forget(self._meter.running())
+            self._uplink.used()
+
+    async def _go_on_measuring(self) -> None:
+        while True:
+            await asyncio.sleep(STRETCH_MS / 1000)
+            self._measure()
+
+    def _rate_of(self, name: str) -> Rate:
+        wanted = self._desired.deployments if self._desired is not None else ()
+        takes = next((each.resources for each in wanted if each.name == name), None) or Resources()
+        owner, price = (self._spec.owner, price_version(self._spec)) if self._spec is not None else ("managed", "")
+        return Rate(takes.type, takes.count, owner, price)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

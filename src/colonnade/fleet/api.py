@@ -172,6 +172,11 @@ async def _events(plane: ControlPlane, request: Request) -> Any:
     return {"data": [{"id": each.id, **msgspec.to_builtins(each.event)} for each in found]}
 
 
+async def _cost(plane: ControlPlane, request: Request) -> Any:
+    by = [each for each in request.query_params.get("by", "deployment").split(",") if each]
+    return {"data": await plane.used(by, _seconds(request, "since"))}
+
+
 ENDPOINTS = (
     Endpoint("GET", "/live", "The process answers.", _live, open=True),
     Endpoint("GET", "/ready", "It serves.", _ready, open=True),
@@ -192,6 +197,7 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/keys", "Create an API key; the answer shows it this once.", _create_key),
     Endpoint("PATCH", "/v1/keys/{name}", "Change what a key may ask for; gateways hear of it at once.", _limit_key),
     Endpoint("DELETE", "/v1/keys/{name}", "Revoke an API key.", _revoke_key),
+    Endpoint("GET", "/v1/cost", "What was used and what it cost; `by`, `since`.", _cost),
     Endpoint("GET", "/v1/events", "What was decided and happened, and why; filters.", _events),
 )
 

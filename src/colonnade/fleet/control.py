@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -21,12 +21,13 @@ from colonnade.fleet.board import Board
 from colonnade.fleet.change import Change, check, check_generation, check_name
 from colonnade.fleet.demand import Counts, DemandBook
 from colonnade.fleet.keys import digest, new_key, new_pepper
+from colonnade.fleet.ledger import DIMENSIONS, Used
 from colonnade.fleet.placement import desired_of
 from colonnade.fleet.rollout import RolloutBook, Verdict, standing
 from colonnade.fleet.store import EVERY, Logged, Only, Store
 from colonnade.fleet.versions import numbers, share_of, succeed, version_of, went_back
 from colonnade.fleet.views import global_id, routes_of
-from colonnade.wire.errors import Conflict, NotFound
+from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
 from colonnade.wire.routes import (
     Allowance,
     Demands,
@@ -197,8 +198,18 @@ class ControlPlane:
             await self._keep(replace(now, stage=None), "rolled out", f"version {version}: {verdict.reason}")
 
     async def take_demand(self, demands: Demands) -> None:
-        self._demand.take(demands, self._clock())
+        if demands.demands:  # else it tells what a life that is over has left
+            self._demand.take(demands, self._clock())
         self._rollouts.take(demands, self._clock())
+        if demands.tokens:
+            await self._store.keep_tokens(demands.gateway, demands.tokens)
+
+    async def used(self, by: Sequence[str], since: float) -> list[Used]:
+        """Raises InvalidRequest for what usage cannot be told apart by."""
+        wrong = next((each for each in by if each not in DIMENSIONS), None)
+        if wrong is not None:
+            raise InvalidRequest(f"usage is not known by {wrong!r}", hint="by " + ", ".join(DIMENSIONS), param="by")
+        return await self._store.used(by, since)
 
     async def autoscale(self) -> None:
         """Look at the demand, and change what it asks to be changed."""
@@ -296,10 +307,11 @@ class ControlPlane:
             )
         self._seen[name] = self._clock()
         overtaken = before is not None and (before.agent, before.sequence) > (observed.agent, observed.sequence)
-        latest = replace(before, events=observed.events) if overtaken and before is not None else observed
-        self._observed[name] = replace(latest, events=())
+        told = {"events": observed.events, "usage": observed.usage}
+        latest = replace(before, **told) if overtaken and before is not None else observed
+        known = self._observed[name] = replace(latest, events=(), usage=())
         self._publish()
-        if before is None or latest.events or latest.agent != before.agent or latest.replicas != before.replicas:
+        if before is None or latest.events or latest.usage or not _alike(known, before):
             await self._store.keep_observed(latest)
 
     def clusters(self) -> list[Cluster]:
@@ -347,3 +359,8 @@ class ControlPlane:
         self._numbers += 1
         deployment = subject if of_deployment else ""
         return Happening(self._source, self._numbers, self._clock(), kind, subject, reason, deployment=deployment)
+
+
+def _alike(one: Observed, other: Observed) -> bool:
+    """But for what changes with each report."""
+    return (one.agent, one.replicas, one.spec) == (other.agent, other.replicas, other.spec)

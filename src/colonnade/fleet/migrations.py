@@ -42,6 +42,19 @@ STEPS: tuple[str, ...] = (
     CREATE TABLE versions (id INTEGER PRIMARY KEY, deployment TEXT NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
                            body BLOB NOT NULL, UNIQUE (deployment, name)) STRICT;
     """,
+    # 6: what was used, and what it cost
+    """
+    CREATE TABLE usage (cluster TEXT NOT NULL, replica TEXT NOT NULL, epoch TEXT NOT NULL, deployment TEXT NOT NULL,
+                        version TEXT NOT NULL, begun INTEGER NOT NULL, ended INTEGER NOT NULL, resource TEXT NOT NULL,
+                        amount REAL NOT NULL, owner TEXT NOT NULL, price TEXT NOT NULL,
+                        PRIMARY KEY (cluster, epoch, begun)) STRICT;
+    CREATE INDEX usage_by_time ON usage (ended);
+    CREATE TABLE tokens (gateway TEXT NOT NULL, hour INTEGER NOT NULL, key TEXT NOT NULL, deployment TEXT NOT NULL,
+                         prompt INTEGER NOT NULL, completion INTEGER NOT NULL,
+                         PRIMARY KEY (gateway, hour, key, deployment)) STRICT;
+    CREATE TABLE prices (cluster TEXT NOT NULL, version TEXT NOT NULL, resource TEXT NOT NULL, price REAL NOT NULL,
+                         PRIMARY KEY (cluster, version, resource)) STRICT;
+    """,
 )
 
 

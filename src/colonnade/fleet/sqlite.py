@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 
+from colonnade.fleet import ledger
+from colonnade.fleet.clusters import price_version
+from colonnade.fleet.ledger import Used
 from colonnade.fleet.migrations import migrate
 from colonnade.fleet.store import EVERY, Logged, Only
 from colonnade.fleet.versions import spec_of, version_of
-from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, Version
+from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, TokenSum, Version
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,6 +93,12 @@ class SqliteStore:
 
     async def keep_observed(self, observed: Observed) -> None:
         await self._write(_keep_observed, observed)
+
+    async def keep_tokens(self, gateway: str, sums: tuple[TokenSum, ...]) -> None:
+        await self._write(ledger.add_tokens, gateway, sums)
+
+    async def used(self, by: Sequence[str], since: float) -> list[Used]:
+        return await self._in_thread(lambda: ledger.used(self._connection, by, since))
 
     async def forget_cluster(self, name: str, event: Happening) -> None:
         await self._write(_forget_cluster, name, event)
@@ -180,7 +189,10 @@ def _revoke_key(db: sqlite3.Connection, name: str, event: Happening) -> None:
 def _keep_observed(db: sqlite3.Connection, observed: Observed) -> None:
     for event in observed.events:
         _append(db, event)
-    kept = msgspec.structs.replace(observed, events=())
+    ledger.add_stretches(db, observed.cluster, observed.usage)
+    if observed.spec is not None:
+        ledger.add_prices(db, observed.cluster, observed.spec, price_version(observed.spec))
+    kept = msgspec.structs.replace(observed, events=(), usage=())
     row = (observed.cluster, observed.agent, msgspec.json.encode(kept))
     db.execute("INSERT OR REPLACE INTO clusters VALUES (?, ?, unixepoch(), ?)", row)
 

@@ -5,11 +5,13 @@ Every change carries the line of the event log that tells of it, and both are wr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
-from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, Version
+from colonnade.fleet.ledger import Used
+from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, TokenSum, Version
 
 
 class Logged(msgspec.Struct, frozen=True):
@@ -73,7 +75,16 @@ class Store(Protocol):
         ...
 
     async def keep_observed(self, observed: Observed) -> None:
-        """Replaces the cluster's last report; appends those of its events that are not in the log yet."""
+        """Replaces the cluster's last report; appends what is new of its events to the log, of its usage and prices
+        to the ledger."""
+        ...
+
+    async def keep_tokens(self, gateway: str, sums: tuple[TokenSum, ...]) -> None:
+        """Of one life of a gateway; a sum that is less than what is known changes nothing."""
+        ...
+
+    async def used(self, by: Sequence[str], since: float) -> list[Used]:
+        """`ledger.used`."""
         ...
 
     async def forget_cluster(self, name: str, event: Happening) -> None: ...

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import aiohttp
 import msgspec
 
+from colonnade.fleet.spool import Spool
 from colonnade.wire.errors import Conflict
-from colonnade.wire.routes import Desired, Happening, Observed, ReplicaStatus
+from colonnade.wire.routes import ClusterSpec, Desired, Happening, Observed, ReplicaStatus
 
 LOG = logging.getLogger("colonnade.fleet")
 POLL_S = 20.0
@@ -40,7 +41,8 @@ class Access:
 
 class Uplink:
     """`access` raises OSError or ValueError while nobody knows where the control plane is. `desired`: what is known
-    already. `hear` is called with each new desired state."""
+    already. `hear` is called with each new desired state.
+    `spool`: what was used and has to be told. `spec`: what is said of the cluster."""
 
     def __init__(
         self,
@@ -49,11 +51,15 @@ class Uplink:
         access: Callable[[], Access],
         desired: Desired | None,
         hear: Callable[[Desired], None],
+        spool: Spool,
+        spec: ClusterSpec | None = None,
     ) -> None:
         self._cluster = cluster
         self._agent = agent
         self._access = access
         self._hear = hear
+        self._spool = spool
+        self._spec = spec
         self._revision = -1 if desired is None else desired.revision
         self._replicas: tuple[ReplicaStatus, ...] = ()
         self._events: deque[Happening] = deque(maxlen=MOST_EVENTS)
@@ -72,6 +78,10 @@ class Uplink:
         source, now = f"{self._cluster}/{self._agent}", time.time()
         told = Happening(source, self._number, now, kind, subject, reason, self._cluster, epoch, deployment)
         self._events.append(told)
+        self._changed.set()
+
+    def used(self) -> None:
+        """There is something in the spool."""
         self._changed.set()
 
     async def run(self) -> None:
@@ -127,12 +137,14 @@ class Uplink:
                 raise Conflict(data.decode("utf-8", "replace")[:500])
             answer.raise_for_status()
         self._acknowledge(observed.events)
+        self._spool.acknowledge(observed.usage)
         self._heard(msgspec.json.decode(data, type=Desired), observed.revision)
 
     def _observed(self) -> Observed:
         self._sequence += 1
         events = tuple(self._events)[:_BATCH]
-        return Observed(self._cluster, self._revision, self._replicas, self._agent, self._sequence, events)
+        place = (self._cluster, self._revision, self._replicas, self._agent, self._sequence)
+        return Observed(*place, events, self._spool.pending(_BATCH), self._spec)
 
     def _acknowledge(self, events: tuple[Happening, ...]) -> None:
         last = events[-1].number if events else 0

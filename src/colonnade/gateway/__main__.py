@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--control", metavar="URL", default="", help="the control plane, asked for routes and keys")
     parser.add_argument("--token-file", metavar="FILE", type=Path, help="its token, or its run/control.json")
     parser.add_argument("--routes", metavar="FILE", type=Path, help="routes and keys, read again on SIGHUP")
+    parser.add_argument("--spool", metavar="DIR", type=Path, help="keeps used tokens until the control plane has them")
     parser.add_argument("--access-log", action="store_true", help="one JSON line a request on stderr")
     add_flags(parser, "gateway", "http", "log")
     arguments = parser.parse_args(argv)
@@ -39,7 +40,7 @@ def _source(arguments: argparse.Namespace) -> Source:
         raise BadSetting("routes come from one place", hint="give --control URL with --token-file, or --routes FILE")
     if arguments.control and arguments.token_file is None:
         raise BadSetting("the control plane asks for a token", hint="--token-file names the file that holds it")
-    return Source(arguments.control, arguments.token_file, arguments.routes)
+    return Source(arguments.control, arguments.token_file, arguments.routes, arguments.spool)
 
 
 if __name__ == "__main__":

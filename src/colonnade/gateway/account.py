@@ -3,6 +3,8 @@ line of the access log."""
 
 from __future__ import annotations
 
+import time
+
 from colonnade.gateway.admission import Peek
 from colonnade.gateway.delivery import Delivery
 from colonnade.gateway.fairness import Waiting
@@ -12,13 +14,14 @@ from colonnade.gateway.quota import Quota
 from colonnade.gateway.target import Target
 from colonnade.gateway.usage import Usage
 from colonnade.wire.errors import RateLimited
-from colonnade.wire.routes import KeyRecord
+from colonnade.wire.routes import KeyRecord, TokenSum
 
 
 class Account:
     """Of one request."""
 
     __slots__ = (
+        "_key",
         "_path",
         "_plane",
         "_prompt",
@@ -37,6 +40,7 @@ class Account:
         self._path = head.path
         self._size = len(body)
         self._started = plane.now()
+        self._key = ""
         self._standing: Waiting | None = None
         self._quota: Quota | None = None
         self._prompt = self._reserved = 0.0
@@ -48,6 +52,7 @@ class Account:
     def stand(self, record: KeyRecord, peek: Peek, deadline: float) -> Waiting:
         """What its key allows it, and how it waits. What it may take is reserved: raises RateLimited."""
         plane, allowed = self._plane, record.allowance
+        self._key = record.name
         most, likely = peek.most(plane.table.usual)
         self._prompt = self._size * plane.table.index.tokens_per_byte
         quota = plane.quotas.of(record)
@@ -110,6 +115,8 @@ class Account:
         if used is not None:
             plane.stats.tokens[self.tenant, "prompt"] += used.prompt
             plane.stats.tokens[self.tenant, "completion"] += used.completion
+            sum = TokenSum(int(time.time() // 3600), self._key, self.label or self.model, used.prompt, used.completion)
+            plane.bill.add(sum)
         if self.label:
             plane.lobby.settle(self.model, self._standing, self._taken(used, status, self._standing.tokens))
             if self._quota is not None:

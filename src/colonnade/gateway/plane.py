@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import msgspec
 
 from colonnade.gateway.admission import NOISE, Keys
+from colonnade.gateway.bill import Bill
 from colonnade.gateway.lobby import Lobby
 from colonnade.gateway.policies import POLICIES
 from colonnade.gateway.quota import Quotas
@@ -118,6 +119,8 @@ class Plane:
         self.loopback = loopback
         self.table = Table(POLICIES[settings.policy](), settings.replica_slots)
         self.stats = Stats()
+        self.bill = Bill("")
+        """Tokens, for those who pay for them."""
         self.lobby = Lobby(self.table, settings, self.stats, loop)
         self.quotas = Quotas()
         self.budget = RetryBudget()

@@ -7,6 +7,7 @@ import gc
 import ipaddress
 import logging
 import os
+import secrets
 import signal
 import stat
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 import msgspec
 
 from colonnade.gateway.admission import check_bind
+from colonnade.gateway.bill import Bill
 from colonnade.gateway.client_side import ClientSide
 from colonnade.gateway.endpoints import ROUTES
 from colonnade.gateway.feed import ControlFeed, read_file
@@ -42,6 +44,8 @@ class Source:
     control: str = ""
     token_file: Path | None = None
     file: Path | None = None
+    spool: Path | None = None
+    """Where the tokens that were used are kept until the control plane knows of them."""
 
 
 class Gateway:
@@ -54,6 +58,7 @@ class Gateway:
         self._loopback = is_loopback(settings.host)
         loop = asyncio.get_running_loop()
         self.plane = Plane(http, settings, loop, loopback=self._loopback, limits=limits)
+        self.plane.bill = Bill(secrets.token_hex(8), source.spool)
         self._loads = Loads(self.plane.stats, self.plane.table.index)
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
@@ -99,7 +104,7 @@ class Gateway:
         assert self._source.token_file is not None
         feed = ControlFeed(self._source.control, self._source.token_file, self.apply)
         self._task(feed.run())
-        self._task(Teller(feed.access, self.plane.demand, self.plane.outcomes).run())
+        self._task(Teller(feed.access, self.plane.demand, self.plane.outcomes, self.plane.bill).run())
         if self._loopback:
             return
         try:
@@ -138,6 +143,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._loads.close()
+        self.plane.bill.close()
         for pool in self.plane.pools.values():
             pool.close()
 

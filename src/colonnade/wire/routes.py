@@ -85,6 +85,13 @@ class Scaling(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     """Seconds without demand before the last replica rests."""
 
 
+class Resources(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What one replica takes: so many units of one type, as clusters offer it ("cpu", "h100", "h100-3g.40gb")."""
+
+    type: str = "cpu"
+    count: float = 1.0
+
+
 class Version(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the replicas of a deployment compute with. It is never changed: another one follows it."""
 
@@ -126,6 +133,8 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of the rollout that is under way: its step, from 0."""
     refused: str = ""
     """The version that was last taken back: it gets no request any more."""
+    resources: Resources | None = None
+    """What each replica takes; None: one unit of "cpu"."""
     kept: int = 0
     """In what an agent is told: of `replicas`, those that stay at `before`."""
 
@@ -176,12 +185,23 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     first: dict[int, int] = {}
 
 
+class TokenSum(msgspec.Struct, frozen=True):
+    """Tokens that one gateway saw used in one hour (of those since 1970)."""
+
+    hour: int
+    key: str
+    deployment: str
+    prompt: int
+    completion: int
+
+
 class Demands(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of one life of a gateway; a later report replaces the one before."""
 
     gateway: str
     demands: tuple[Demand, ...]
     outcomes: tuple[Outcome, ...] = ()
+    tokens: tuple[TokenSum, ...] = ()
 
 
 class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -202,6 +222,45 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
     """That it is about; "" where it is about none."""
 
 
+class Stretch(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A part of a replica's life, metered: what it took of which resource, and whose. `epoch` and `begun` name it."""
+
+    replica: str
+    epoch: str
+    deployment: str
+    version: str
+    begun: int  # ms since 1970
+    ended: int
+    resource: str = "cpu"
+    amount: float = 1.0
+    owner: str = "managed"
+    price: str = ""
+    """The version of the cluster's prices that held; "" where it has none."""
+
+
+class Offer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a cluster has of a type of resource, in the units that deployments take it by."""
+
+    capacity: float
+    committed: float = 0.0
+    """Of it, what is paid for whether used or not."""
+    price: float = 0.0
+    """Of a unit, an hour."""
+
+
+class ClusterSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where a cluster is, whose it is, and what it has. Without `resources` nothing bounds it."""
+
+    name: str
+    region: str = ""
+    zone: str = ""
+    """Of residency: what may not leave it stays on clusters of the same zone."""
+    cloud: str = ""
+    owner: Literal["managed", "byo"] = "managed"
+    """`byo`: brought by the customer."""
+    resources: dict[str, Offer] = {}
+
+
 class Observed(msgspec.Struct, frozen=True):
     cluster: str
     revision: int  # of the Desired last seen; -1 at first
@@ -210,3 +269,5 @@ class Observed(msgspec.Struct, frozen=True):
     """One life of the agent; later ones sort higher, and an earlier one is fenced off."""
     sequence: int = 0  # grows with each report of this agent: reports may overtake each other
     events: tuple[Happening, ...] = ()  # what the control plane has not acknowledged yet
+    usage: tuple[Stretch, ...] = ()  # likewise
+    spec: ClusterSpec | None = None
