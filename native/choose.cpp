@@ -74,12 +74,19 @@ int64_t first_of(const float* logits, int64_t size, float best) {
     return std::find(logits, logits + size, best) - logits;
 }
 
-// Minus infinity for each token whose bit is not set.
+// Minus infinity for each token whose bit is not set. Most words have all bits, or none.
 const float* admit(const float* logits, int64_t size, const uint32_t* words, std::vector<float>& admitted) {
-    admitted.resize(static_cast<size_t>(size));
-    for (int64_t i = 0; i < size; i++)
-        admitted[static_cast<size_t>(i)] =
-            words[i / 32] >> (i % 32) & 1 ? logits[i] : -std::numeric_limits<float>::infinity();
+    admitted.assign(static_cast<size_t>(size), -std::numeric_limits<float>::infinity());
+    for (int64_t first = 0; first < size; first += 32) {
+        const uint32_t word = words[first / 32];
+        const int64_t count = std::min<int64_t>(32, size - first);
+        float* out = admitted.data() + first;
+        if (word == ~0u)
+            std::copy(logits + first, logits + first + count, out);
+        else if (word)
+            for (int64_t i = 0; i < count; i++)
+                if (word >> i & 1) out[i] = logits[first + i];
+    }
     return admitted.data();
 }
 

@@ -14,6 +14,8 @@ from colonnade.engine.folder import SHIPPED, ModelFolder
 from colonnade.engine.grammar import Compiler, Exhausted, Matcher, Unenforceable, Words, allowed
 from colonnade.engine.limits import Limits
 from colonnade.engine.scheduler import Scheduler
+from colonnade.engine.spot import Spot
+from colonnade.engine.step import Chunk
 from colonnade.engine.worker import LoadedWorker, load_worker
 from colonnade.wire.messages import Delta, Grammar, Sampling, Submit
 from colonnade.wire.settings import EngineSettings
@@ -160,7 +162,11 @@ class House:
         """What may be drawn at each place; all of the vocabulary is told as [-1]."""
         sizes = [1 + len(drafts) for _, drafts in places]
         count, firsts = sum(sizes), [sum(sizes[:number]) for number in range(len(sizes))]
-        self.constraints.prepare([(slot, row, drafts) for (slot, drafts), row in zip(places, firsts, strict=True)])
+        spots = [
+            Spot(Chunk(slot, 0, [0] * (1 + len(drafts)), True, drafts), row, slot, 1)
+            for (slot, drafts), row in zip(places, firsts, strict=True)
+        ]
+        self.constraints.prepare(spots)
         self.constraints.ready()
         bits_SV = np.ones((count, VOCAB), dtype=np.bool_)
         made = min(count, len(self.constraints.words_SW))

@@ -4,22 +4,23 @@ The masks of a step are made on a thread of their own while the forward pass run
 which the matcher follows and takes back when they turn out wrong. A matcher is that thread's from `prepare` to
 `ready`, and else its caller's: what an answer forces to follow is known before the next step is planned.
 
-    enter(slot, grammar, tokens)        a request begins, or begins again: its matcher follows the tokens drawn so far
-    prepare([(slot, row, drafts), …])   the masks of a step are begun: of each row of logits that is drawn from
-    ready()                             waits; the bits of each row of logits are in `words_SW`
-    settle(slot, tokens)                these were drawn; returns what comes next, as far as that can be foreseen
+    enter(slot, grammar, tokens)   a request begins, or begins again: its matcher follows the tokens drawn so far
+    prepare(spots)                 the masks of a step are begun: of each row of logits that is drawn from
+    ready()                        waits; the bits of each row of logits are in `words_SW`
+    settle(slot, tokens)           these were drawn; returns what comes next, as far as that can be foreseen
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from colonnade.engine.aside import Aside
 from colonnade.engine.grammar import Compiler, Matcher, Words, allowed, word_count
 from colonnade.engine.sampler import Allowed
+from colonnade.engine.spot import Spot
 from colonnade.wire.messages import Grammar
 
 KEPT = 128
@@ -57,36 +58,37 @@ class Constraints:
         self.words_SW = np.zeros((0, word_count(vocab_size)), dtype=np.uint32)
         """A bit for each token, by row of logits; it counts where the row's slot has a grammar."""
         self._rows: dict[int, _Row] = {}
-        self._making: Future[list[int]] | None = None
+        self._making = False
         self._counts_S: Sequence[int] = ()  # tokens allowed
-        self._thread = ThreadPoolExecutor(1, "grammar")
+        self._failed = False  # whether any grammar ever did
+        self._aside = Aside[list[int]]("grammar")
 
     def enter(self, slot: int, grammar: Grammar | None, tokens: Sequence[int]) -> None:
         if grammar is None:
             self._rows.pop(slot, None)
             return
         row = self._rows[slot] = _Row(grammar, pending=list(tokens))
-        self._thread.submit(self._begin, row)
+        self._aside.do(lambda: self._begin(row))
 
-    def prepare(self, places: Sequence[tuple[int, int, Sequence[int]]]) -> None:
-        """Each slot with its first row of logits and its drafts; each draft has a row more."""
-        self._making = None
+    def prepare(self, spots: Sequence[Spot]) -> None:
+        """Of each slot the first row of logits that is drawn from; each draft of its chunk has a row more."""
         turns: list[tuple[_Row, Sequence[int]]] = []
         count = 0
-        for slot, place, drafts in places:
-            if (row := self._rows.get(slot)) is not None:
-                row.place = place
+        for spot in spots if self._rows else ():
+            if (row := self._rows.get(spot.slot)) is not None:
+                row.place, drafts = spot.row, spot.chunk.drafts
                 turns.append((row, drafts))
-                count = place + 1 + len(drafts)
+                count = spot.row + 1 + len(drafts)
         if len(self.words_SW) < count:
             self.words_SW = np.zeros((count, self.words_SW.shape[1]), dtype=np.uint32)
+        self._making = bool(turns)
         if turns:
-            self._making = self._thread.submit(self._masks, turns, count)
+            self._aside.ask(lambda: self._masks(turns, count))
 
     def ready(self) -> None:
         """Wait until `words_SW` is filled for the step."""
-        if self._making is not None:
-            self._counts_S = self._making.result()
+        if self._making:
+            self._counts_S = self._aside.answer()
 
     def among(self, slots: Sequence[int]) -> list[tuple[int, int]]:
         """(index, slot) of those that have a grammar."""
@@ -100,8 +102,7 @@ class Constraints:
 
     def error(self, slot: int) -> str:
         """What is wrong with its grammar, in words for its client; to be asked when the masks are ready."""
-        row = self._rows.get(slot)
-        return "" if row is None else row.error
+        return self._rows[slot].error if self._failed and slot in self._rows else ""
 
     def settle(self, slot: int, tokens: Sequence[int]) -> Sequence[int]:
         """All but the last of `tokens` were drafts."""
@@ -110,17 +111,20 @@ class Constraints:
             return ()
         right, last = len(tokens) - 1, tokens[-1]
         try:
-            row.matcher.back(row.followed - right)
+            if row.followed > right:
+                row.matcher.back(row.followed - right)
             row.pending.append(last)
-            free = self._counts_S[row.place + right] > NARROW and row.matcher.plain(last)
-            return self._ahead(row, row.matcher) if self._foresee and not free else ()
+            if not self._foresee or (self._counts_S[row.place + right] > NARROW and row.matcher.plain(last)):
+                return ()
+            _follow(row, row.matcher)
+            return row.matcher.ahead()
         except Exception as error:  # Exhausted, or what a library raises besides
-            _spoil(row, error)
+            self._spoil(row, f"followed: {error}")
             return ()
 
-    def _ahead(self, row: _Row, matcher: Matcher) -> Sequence[int]:
-        _follow(row, matcher)
-        return matcher.ahead()
+    def _spoil(self, row: _Row, reason: str) -> None:
+        row.matcher, row.error = None, f"the grammar cannot be {reason}"
+        self._failed = True
 
     # ---- on the thread
 
@@ -128,7 +132,7 @@ class Constraints:
         try:
             row.matcher = self._compile(row.grammar).copy()
         except Exception as error:  # the face has checked it, so this is rare; whatever it is, it concerns this row
-            row.error = f"the grammar cannot be enforced: {error}"
+            self._spoil(row, f"enforced: {error}")
 
     def _masks(self, turns: list[tuple[_Row, Sequence[int]]], count: int) -> list[int]:
         words_SW = self.words_SW[:count]
@@ -153,7 +157,7 @@ class Constraints:
                 row.followed += 1
                 matcher.fill(words_DW[index + 1])
         except Exception as error:  # Exhausted, or what a library raises besides
-            _spoil(row, error)
+            self._spoil(row, f"followed: {error}")
 
     def _compile(self, grammar: Grammar) -> Matcher:
         if self._compiler is None:
@@ -171,7 +175,3 @@ def _follow(row: _Row, matcher: Matcher) -> None:
     for token in row.pending:
         matcher.accept(token)
     row.pending.clear()
-
-
-def _spoil(row: _Row, error: Exception) -> None:
-    row.matcher, row.error = None, f"the grammar cannot be followed: {error}"

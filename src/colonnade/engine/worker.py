@@ -119,8 +119,9 @@ class ModelWorker:
             return Result(step.number, ())
         assert self._program is not None, "a step without weights"
         spans, spots = layout(step.chunks)
-        self._constraints.prepare([(spot.slot, spot.row, spot.chunk.drafts) for spot in spots])
-        logits_SV = self._program.run(self._batch(step.chunks))
+        batch = self._batch(step.chunks)
+        self._constraints.prepare(spots)
+        logits_SV = self._program.run(batch)
         scored = tuple(self._score(logits_SV, span) for span in spans)
         return Result(step.number, self._verify(logits_SV, spots), scored)
 
@@ -249,8 +250,9 @@ class ModelWorker:
     def _masked(self, slots: list[int]) -> NDArray[np.uint8]:
         """Which of them a grammar holds; one that has failed is of no account, for its request ends."""
         masked_S = np.zeros(len(slots), dtype=np.uint8)
-        for index, _ in self._constraints.among(slots):
-            masked_S[index] = True
+        held = self._constraints.among(slots)
+        if held:
+            masked_S[[index for index, _ in held]] = True
         return masked_S
 
     def _told(self, slot: int, token: int) -> Drawn:
