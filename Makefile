@@ -33,14 +33,14 @@ test: $(VENV)/.installed-dev check
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.installed-dev
-	$(BIN)/ruff format --check src tests models proofs
-	$(BIN)/ruff check src tests models proofs
+	$(BIN)/ruff format --check src tests models proofs examples
+	$(BIN)/ruff check src tests models proofs examples
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports --no-cache
 
 format: $(VENV)/.installed-dev
-	$(BIN)/ruff format src tests models proofs
-	$(BIN)/ruff check --fix src tests models proofs
+	$(BIN)/ruff format src tests models proofs examples
+	$(BIN)/ruff check --fix src tests models proofs examples
 
 # Long proofs: run by hand, figures written into LOG.md.
 prove: $(VENV)/.installed-dev

@@ -47,9 +47,9 @@ class Reply:
 
 async def ask(
     shop: Rig, step: str, body: Any = None, path: str = "/run_remote", method: str = "POST", query: str = "",
-    accept: str = "", leave: asyncio.Event | None = None,
+    accept: str = "", leave: asyncio.Event | None = None, keep: Any = None,
 ) -> Reply:  # fmt: skip
-    """`leave` is when the client goes."""
+    """`leave` is when the client goes; `keep` takes the traces."""
     reply = Reply()
     data = json.dumps(body).encode() if body is not None else b""
     parts = [data[:5], data[5:]]
@@ -61,7 +61,7 @@ async def ask(
         await (leave or asyncio.Event()).wait()
         return {"type": "http.disconnect"}
 
-    await Face(shop.client(step), lambda: {"entry": step})(scope, receive, reply.send)
+    await Face(shop.client(step), lambda: {"entry": step}, keep)(scope, receive, reply.send)
     return reply
 
 
@@ -94,7 +94,7 @@ async def test_json_in_json_out(shop: Rig) -> None:
     ],
 )
 async def test_errors_have_the_one_envelope(
-    shop: Rig, step: str, body: Any, rest: dict[str, str], status: int, code: str
+    shop: Rig, step: str, body: Any, rest: dict[str, Any], status: int, code: str
 ) -> None:
     reply = await ask(shop, step, body, **rest)
     assert (reply.status, reply.json["error"]["code"]) == (status, code)

@@ -17,10 +17,10 @@ import msgspec
 
 from colonnade.chains.client import Client
 from colonnade.chains.handles import Root
-from colonnade.chains.notes import Report
+from colonnade.chains.notes import Report, Span
 from colonnade.chains.reports import status_of
 from colonnade.chains.values import outward
-from colonnade.chains.waterfall import waterfall
+from colonnade.chains.waterfall import plain, waterfall
 from colonnade.chains.websocket import NORMAL, Hung, Talking, check_origin, close_code, text_of
 from colonnade.wire.errors import BodyTooLarge, ColonnadeError, Internal, InvalidRequest, MethodNotAllowed, NotFound
 
@@ -35,18 +35,33 @@ class Gone(Exception):
 
 
 class Face:
-    """An ASGI application. `said` is what `GET /` answers."""
+    """An ASGI application. `said` is what `GET /` answers; `keep` is given each request's trace."""
 
-    def __init__(self, client: Client, said: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        said: Callable[[], dict[str, Any]],
+        keep: Callable[[str, Span], None] | None = None,
+    ) -> None:
         self._client = client
         self._said = said
+        self._keep = keep
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
         query = parse_qs(scope["query_string"].decode("latin-1"))
-        root = Root()
-        if scope.get("type") == "websocket":
-            await self._talk(scope, query, receive, send, root)
-            return
+        root = Root(trace=self._keep is not None)
+        try:
+            if scope.get("type") == "websocket":
+                await self._talk(scope, query, receive, send, root)
+            else:
+                await self._ask(scope, query, receive, send, root)
+        finally:
+            if self._keep is not None and root.spans:
+                self._keep(root.id, root.spans[-1])
+
+    async def _ask(
+        self, scope: dict[str, Any], query: dict[str, list[str]], receive: Receive, send: Send, root: Root
+    ) -> None:
         reply = _Reply(send, root)
         try:
             if not self._wants_call(scope["path"], scope["method"]):
@@ -109,7 +124,7 @@ class Face:
             await reply.stream(started, b"text/event-stream" in accept)
             return
         answer = await started
-        await reply.whole(200, {"answer": answer, **_trace(root)} if root.trace else answer)
+        await reply.whole(200, {"answer": answer, **_trace(root)} if root.shown else answer)
 
 
 class _Reply:
@@ -165,7 +180,8 @@ _UPGRADE = "for a websocket this server needs the library: pip install 'colonnad
 
 def _asked(root: Root, query: dict[str, list[str]]) -> None:
     """Raises InvalidRequest."""
-    root.trace = query.get("trace", ["0"])[-1] == "1"
+    root.shown = query.get("trace", ["0"])[-1] == "1"
+    root.trace = root.trace or root.shown
     root.timeout = _timeout(query.get("timeout", [""])[-1])
 
 
@@ -180,21 +196,16 @@ def _envelope(error: Exception, root: Root) -> dict[str, Any]:
     report = getattr(error, "report", None)
     if isinstance(report, Report):
         envelope["error"] |= {"kind": report.kind, "steps": [each.step for each in report.hops]}
-        if root.trace:
+        if root.shown:
             envelope["error"]["stack"] = str(report)
     return envelope
 
 
 def _trace(root: Root) -> dict[str, Any]:
-    if not root.spans:
+    if not root.shown or not root.spans:
         return {}
     span = root.spans[-1]
-    return {"request_id": root.id, "trace": _span(span), "waterfall": waterfall(span)}
-
-
-def _span(span: Any) -> dict[str, Any]:
-    said = {name: getattr(span, name) for name in ("step", "start", "seconds", "queued", "outcome")}
-    return {**said, "inner": [_span(each) for each in span.inner]}
+    return {"request_id": root.id, "trace": plain(span), "waterfall": waterfall(span)}
 
 
 def _timeout(text: str) -> float | None:

@@ -22,6 +22,9 @@ from colonnade.chains.request import CURRENT, Request
 from colonnade.chains.retries import Failure, RetryBudget, pause, seek
 from colonnade.wire.errors import CapacityError, ColonnadeError, DeadlineExceeded
 
+MOST_SPANS = 1000
+"""Of a step's own calls in one request: the first ones are in its trace."""
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -56,6 +59,8 @@ class Root:
 
     id: str = field(default_factory=lambda: f"req_{uuid.uuid4().hex}")
     trace: bool = False
+    shown: bool = False
+    """Whether the one who asked gets the trace too."""
     timeout: float | None = None
     spans: list[Span] = field(default_factory=list)
 
@@ -164,7 +169,7 @@ class Handle:
                 f"step {self._edge.step} did not answer in the {calling.budget:.3g} s that it had", hint=self._knob()
             )
         assert isinstance(error, ColonnadeError)
-        self._traced(calling, Closing(), error.reason, root)
+        self._traced(calling, Closing(span=getattr(error, "span", None)), error.reason, root)
         return error
 
     async def _again(self, calling: Calling, error: ColonnadeError) -> None:
@@ -206,7 +211,8 @@ class Handle:
             hop = max(0.0, seconds - span.seconds) / 2
             placed = msgspec.structs.replace(span, start=start + hop)
         spans = calling.request.spans if calling.request else root.spans if root else []
-        spans.append(placed)
+        if len(spans) < MOST_SPANS:  # a call may last for hours
+            spans.append(placed)
 
     def _knob(self) -> str:
         return f"options.timeout of {self._edge.step}, or the timeout of the edge or the request"
@@ -214,7 +220,9 @@ class Handle:
 
 def _raise(closing: Closing) -> None:
     if closing.report is not None:
-        raise error_of(closing.report)
+        error = error_of(closing.report)
+        error.span = closing.span  # pyright: ignore[reportAttributeAccessIssue]
+        raise error
 
 
 def _carried(error: ColonnadeError) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from colonnade.chains.notes import Span
 
@@ -19,6 +20,12 @@ def waterfall(root: Span) -> str:
     wide = max(map(len, names))
     lines = (_line(name, wide, start, span, total) for name, (start, _, span) in zip(names, rows, strict=True))
     return "\n".join(lines)
+
+
+def plain(span: Span) -> dict[str, Any]:
+    """For JSON, with names."""
+    said = {name: getattr(span, name) for name in ("step", "start", "seconds", "queued", "outcome")}
+    return {**said, "inner": [plain(each) for each in span.inner]}
 
 
 def _rows(span: Span, origin: float, depth: int) -> Iterator[tuple[float, int, Span]]:

@@ -24,12 +24,14 @@ from colonnade.chains.face import Face
 from colonnade.chains.graph import Chain, Node, contract_of
 from colonnade.chains.inline import InlineLink
 from colonnade.chains.links import Link, WireLink
+from colonnade.chains.notes import Span
 from colonnade.chains.process import FOLDER, Place
 from colonnade.chains.wiring import inline_hosts
 from colonnade.cli.child import Child
 from colonnade.cli.home import Home
 from colonnade.cli.restarts import Restarts
 from colonnade.cli.session import Session
+from colonnade.cli.traces import Trace, Traces
 
 START_S = 120.0
 """Seconds for a step to import, load and listen."""
@@ -91,19 +93,24 @@ class Chaining:
         self._greet = greet
         self._tcp = tcp
         self._logs = Home(session.home).logs
+        self._traces = Traces(Home(session.home).trace_file)
         self._children: dict[str, StepChild] = {}
 
     async def run(self, inline: bool) -> None:
         """Until cancelled. Raises SetupError when a step does not start."""
         place = self._inline() if inline else self._processes()
         async with place as (client, address):
-            async with served(Face(client, lambda: self._said(address)), self._port) as url:
+            async with served(Face(client, lambda: self._said(address), self._keep), self._port) as url:
                 self._greet({**self._said(address), "url": url, "pid": os.getpid()})
                 await asyncio.Event().wait()
 
     def hurry(self) -> None:
         for each in self._children.values():
             each.child.hurry()
+
+    def _keep(self, id: str, span: Span) -> None:
+        began = time.time() - span.seconds
+        self._traces.keep(Trace(id, began, self._chain.file.name, span.outcome, span))
 
     def _said(self, address: str) -> dict[str, Any]:
         entry = self._chain.entry

@@ -49,6 +49,10 @@ class Home:
         return self.path / "logs"
 
     @property
+    def trace_file(self) -> Path:
+        return self.logs / "requests.jsonl"
+
+    @property
     def key_file(self) -> Path:
         """The key of the machine's owner: shown by every `up`, used by `chat` and `bench`."""
         return self.run / "key"
