@@ -74,7 +74,7 @@ void Program::latent_store(int absorbed, int q, int latent, int key, int64_t lay
         each_row(batch.count, heads * dim, [&](int64_t first, int64_t last) {
             for (int64_t t = first; t < last; t++) {
                 const int64_t position = batch.positions[t];
-                const float *cosines = cosines_.data() + position * (turned / 2), *sines = sines_.data() + position * (turned / 2);
+                const float *cosines = cosines_.get() + position * (turned / 2), *sines = sines_.get() + position * (turned / 2);
                 for (int64_t h = 0; h < heads; h++) {
                     copy(from.row(t) + h * wide, wide, to.row(t) + h * dim);
                     turn(asked.row(t) + (h + 1) * q_width - turned, cosines, sines, turned, to.row(t) + h * dim + wide);

@@ -38,6 +38,10 @@ const Kernels& kernels_named(const std::string& name) {
 
 int64_t size(const Array<const int32_t, 1>& array) { return static_cast<int64_t>(array.shape(0)); }
 
+Table kept(const Array<const float, 2>& table) {
+    return {table.data(), [table](const float*) {}};
+}
+
 std::shared_ptr<Program> make_program(const std::string& kernels, int threads, int64_t layers, int64_t heads,
                                       int64_t kv_heads, int64_t head_dim, int64_t pages, Array<const float, 2> cosines,
                                       Array<const float, 2> sines, float scale, int64_t value_dim, bool half) {
@@ -50,7 +54,7 @@ std::shared_ptr<Program> make_program(const std::string& kernels, int threads, i
             "cosines and sines are [positions, head_dim / 2], and without the part that is a value");
     const Geometry geometry = {
         layers, heads, kv_heads, head_dim, pages, static_cast<int64_t>(cosines.shape(0)), turned, value_dim, scale, half};
-    return std::make_shared<Program>(kernels_named(kernels), threads, geometry, cosines.data(), sines.data());
+    return std::make_shared<Program>(kernels_named(kernels), threads, geometry, kept(cosines), kept(sines));
 }
 
 Storage storage_named(const std::string& name) {

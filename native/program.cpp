@@ -8,15 +8,15 @@
 
 namespace colonnade {
 
-Program::Program(const Kernels& kernels, int threads, Geometry geometry, const float* cosines, const float* sines)
+Program::Program(const Kernels& kernels, int threads, Geometry geometry, Table cosines, Table sines)
     : kernels_(kernels),
       geometry_(geometry),
       group_(geometry.heads / geometry.kv_heads),
       part_heads_(std::min<int64_t>(group_, kQueryRows)),
       parts_((group_ + part_heads_ - 1) / part_heads_),
       cache_stride_(padded(geometry.head_dim, 8)),
-      cosines_(geometry.positions * (geometry.turned / 2), cosines),
-      sines_(geometry.positions * (geometry.turned / 2), sines),
+      cosines_(std::move(cosines)),
+      sines_(std::move(sines)),
       pool_(threads) {
     make_cache();
 }
@@ -131,7 +131,7 @@ void Program::rope_store(int qkv, int64_t layer, int out) {
             for (int64_t t = first; t < last; t++) {
                 const int64_t position = batch.positions[t];
                 const int64_t page = batch.pages[batch.slots[t] * batch.page_stride + position];
-                const float *cosines = cosines_.data() + position * (dim / 2), *sines = sines_.data() + position * (dim / 2);
+                const float *cosines = cosines_.get() + position * (dim / 2), *sines = sines_.get() + position * (dim / 2);
                 const float* row = from.row(t);
                 kernels_.rope(row, cosines, sines, geometry_.heads, dim, to.row(t), dim);
                 float key[kMostHeadDim];

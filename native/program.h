@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "kernels.h"
@@ -44,9 +45,12 @@ struct Batch {
     int64_t sampled_count;
 };
 
+// Numbers that stay where they are, with whoever made them: processes that were forked share the memory.
+using Table = std::shared_ptr<const float>;
+
 class Program {
 public:
-    Program(const Kernels& kernels, int threads, Geometry geometry, const float* cosines, const float* sines);
+    Program(const Kernels& kernels, int threads, Geometry geometry, Table cosines, Table sines);
 
     // Declares a buffer of `width` floats a row. Stages name buffers by the numbers given here. A buffer has one width for
     // good, so that the padding of its rows stays zero.
@@ -145,8 +149,8 @@ private:
     const int64_t part_heads_;  // of which so many attend together,
     const int64_t parts_;       // in so many parts.
     const int64_t cache_stride_;
-    Vector cosines_;
-    Vector sines_;
+    Table cosines_;
+    Table sines_;
     Memory keys_;
     Memory values_;
     std::vector<Buffer> buffers_;

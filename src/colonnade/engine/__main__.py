@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from colonnade.engine.config import EngineConfig
 from colonnade.engine.process import Servable, Stop, log, serve
 from colonnade.wire.errors import BadSetting
-from colonnade.wire.settings import add_flags, given
+from colonnade.wire.settings import Resolved, add_flags, given
 from colonnade.wire.settings import load as load_settings
 
 if TYPE_CHECKING:
@@ -65,15 +65,19 @@ def main(argv: Sequence[str] | None = None, load: Loader = load_model) -> int:
         resolved = load_settings(given(arguments))
     except BadSetting as error:
         parser.error(f"{error.message} ({error.hint})")
-    logging.basicConfig(level=resolved.log.level.upper(), format="%(asctime)s %(name)s %(levelname)s: %(message)s")
+    return work(arguments.model, resolved, arguments.commands, arguments.reports, load)
+
+
+def work(model: str, resolved: Resolved, commands: str, reports: str, load: Loader) -> int:
+    """As the process that this now is, until it is asked to end."""
+    form = "%(asctime)s %(name)s %(levelname)s: %(message)s"
+    logging.basicConfig(level=resolved.log.level.upper(), format=form, force=True)
     config = EngineConfig.of(resolved.engine, resolved.replica)
     stop, ended = Stop(), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: _end(stop, ended))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_watch_stdin, args=(stop, ended), name="lifeline", daemon=True).start()
-    status = serve(
-        lambda: load(arguments.model, config, resolved.home / "cache"), arguments.commands, arguments.reports, stop
-    )
+    status = serve(lambda: load(model, config, resolved.home / "cache"), commands, reports, stop)
     ended.set()
     return status
 

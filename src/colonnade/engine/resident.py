@@ -17,7 +17,7 @@ from colonnade.engine.fingerprint import fingerprint
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.footprint import Footprint
 from colonnade.engine.integers import LABEL
-from colonnade.engine.kernels.ops import Batch, Kernels, Ops, Program, Repacks, Value
+from colonnade.engine.kernels.ops import Batch, Geometry, Kernels, Ops, Program, Repacks, Value
 from colonnade.engine.loader import Weights, open_weights
 from colonnade.engine.models.decoder import Decoder
 from colonnade.engine.models.registry import model_class
@@ -52,6 +52,7 @@ class Held:
     folder: ModelFolder
     model: Decoder
     forward: Callable[[Ops], Value]
+    geometry: Geometry
     kind: tuple[object, ...]
     token_bytes: int
     quantisation: str
@@ -107,20 +108,26 @@ class Binder:
         self._enter("fingerprint")
         digest, dtype = self._fingerprint(files, quantisation), _held(self._kernels, weights)
         kind = (*kind_of(self._kernels), self._kv_dtype)
-        return Held(folder, model, forward, kind, footprint.token, quantisation, dtype, digest, stamped)
+        geometry = model.geometry(*self._sized(footprint.token, folder))
+        return Held(folder, model, forward, geometry, kind, footprint.token, quantisation, dtype, digest, stamped)
 
     def finish(self, held: Held) -> Bound:
         """The second half: the cache, the threads, the tape."""
         self._enter("cache")
-        self.size = self.size or self._measure(held.token_bytes, held.folder.max_context)
-        geometry = replace(held.model.geometry(*self.size), kv_dtype=self._kv_dtype)
-        program = self._kernels.program(held.forward, geometry)
+        pages, positions = self._sized(held.token_bytes, held.folder)
+        same = positions == len(held.geometry.cosines)
+        geometry = held.geometry if same else held.model.geometry(pages, positions)
+        program = self._kernels.program(held.forward, replace(geometry, pages=pages, kv_dtype=self._kv_dtype))
         vocab_size, quantisation = held.model.vocab_size, held.quantisation
         return Bound(held.folder, program, vocab_size, held.token_bytes, quantisation, held.weight_dtype, held.digest)
 
     def suits(self, held: Held, folder: ModelFolder) -> bool:
         """Whether `finish` may go on with it, in place of `bind` with the folder."""
         return (held.kind, held.folder.path) == ((*kind_of(self._kernels), self._kv_dtype), folder.path)
+
+    def _sized(self, token_bytes: int, folder: ModelFolder) -> tuple[int, int]:
+        self.size = self.size or self._measure(token_bytes, folder.max_context)
+        return self.size
 
     def _footprint(self, model: Decoder, weights: Weights) -> Footprint:
         native, quantize = isinstance(self._kernels, Repacks), self._kernels.quantize

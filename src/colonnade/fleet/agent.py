@@ -127,7 +127,7 @@ class Agent:
             self._meter.settle()
 
     def _look(self) -> None:
-        if not self._found and not self._core.unprobed():
+        if not self._looked.is_set() and not self._found and not self._core.unprobed():
             self._looked.set()
 
     async def _watch(self) -> None:

@@ -5,6 +5,9 @@
     reconciler.wake_at()                        when to send Tick, if nothing else happens first
     reconciler.statuses()                       what the control plane is told
 
+An event costs what the deployment that it concerns costs, however many others there are: only what it touched is looked
+at again, and what follows from the rest (`fleet.summary`) is kept.
+
 A deployment has *seats*, NAME-0 to NAME-(N-1), and a seat has lives. A life that ends unasked, stalls, or is not ready
 in time has *failed*: the seat keeps the reason, counts a restart, and begins again, at once the first time and then at
 starts that are further and further apart (`Policy.backoff`). Each seat has a version to run, of the two that there may
@@ -19,7 +22,7 @@ may break the first two until they were probed or ended.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import count
 
 from colonnade.fleet.orders import (
@@ -41,7 +44,8 @@ from colonnade.fleet.orders import (
     Tick,
     Wanted,
 )
-from colonnade.fleet.versions import at_version, name_of, template
+from colonnade.fleet.summary import Summaries, Summary, summarise
+from colonnade.fleet.versions import at_version, template
 from colonnade.wire.routes import Deployment, ReplicaStatus
 
 
@@ -55,14 +59,25 @@ class Reconciler:
         self._closing = ""
         self._seats: dict[str, dict[int, Seat]] = {}
         self._orders: list[Order] = []
-        self._now = 0.0
+        self._summaries = Summaries()
 
     def handle(self, event: Event, now: float) -> list[Order]:
+        touched = dict.fromkeys([*self._apply(event, now), *self._summaries.due(now)])
+        for name in touched:
+            self._time_out(name, now)
+            self._converge(name, now)
+            self._summaries.put(name, self._summary(name, now))
+        orders, self._orders = self._orders, []
+        return orders
+
+    def _apply(self, event: Event, now: float) -> Iterable[str]:
+        """Take it in; the deployments that it concerns."""
         match event:
             case Wanted():
-                self._wanted = {each.name: each for each in event.deployments}
+                return self._want({each.name: each for each in event.deployments})
             case Begun():
                 self._begun(event, now)
+                return [event.deployment]
             case Listening():
                 self._listening(event)
             case Probed():
@@ -71,36 +86,40 @@ class Reconciler:
                 self._ended(event, now)
             case Closing():
                 self._closing = event.reason
+                return list(self._seats)
             case Tick():
-                pass  # what time brings is looked at after every event
-        self._now = now
-        self._time_out(now)
-        self._converge(now)
-        orders, self._orders = self._orders, []
-        return orders
+                return []  # what time brings is looked at after every event
+        return [event.id.rpartition("-")[0]]
+
+    def _want(self, wanted: dict[str, Deployment]) -> list[str]:
+        before, self._wanted = self._wanted, wanted
+        if before is None:
+            return [*wanted, *self._seats]
+        return [name for name in {**wanted, **before} if wanted.get(name) != before.get(name)]
 
     def wake_at(self) -> float | None:
         """None: time alone changes nothing. Times that have come were acted on when they came."""
-        times = [life.start_counts_from + self._policy.start_s for _, life in self._lives() if life.phase == "starting"]
-        times += [seat.not_before for seat in self._all_seats() if seat.failures]
-        return min((time for time in times if time > self._now), default=None)
+        return self._summaries.wake_at()
 
     def statuses(self) -> tuple[ReplicaStatus, ...]:
-        found: list[ReplicaStatus] = []
-        for seat in self._all_seats():
-            found += [_status(seat, life) for life in seat.lives] or [_empty_status(seat)]
-        return tuple(found)
+        return self._summaries.statuses()
 
     def unprobed(self) -> int:
         """Lives found listening after a restart of the agent that nobody has asked yet whether they are ready."""
-        return sum(bool(life.url) and life.phase == "starting" and not life.known_to_start for _, life in self._lives())
+        return self._summaries.unprobed
 
     def lives(self) -> int:
-        return sum(1 for _ in self._lives())
+        return self._summaries.lives
+
+    def _summary(self, name: str, now: float) -> Summary:
+        seats = [seat for _, seat in sorted(self._seats.get(name, {}).items())]
+        return summarise(seats, self._policy.start_s, now)
 
     def validate(self) -> None:
         epochs = [life.epoch for _, life in self._lives()]
-        assert len(epochs) == len(set(epochs))
+        assert len(epochs) == len(set(epochs)) == self.lives()
+        assert self._summaries.names() == self._seats.keys()
+        assert all(self._summaries.of(name).statuses == self._summary(name, 0.0).statuses for name in self._seats)
         for name, seats in self._seats.items():
             for index, seat in seats.items():
                 assert (seat.deployment, seat.index) == (name, index)
@@ -185,27 +204,26 @@ class Reconciler:
         seat.not_before = max(now, life.since + self._policy.backoff(seat.failures))
         self._note("failed", seat, life, seat.reason)
 
-    def _time_out(self, now: float) -> None:
+    def _time_out(self, name: str, now: float) -> None:
         limit = self._policy.start_s
-        for seat, life in self._lives():
+        for seat, life in self._lives_of(name):
             if life.phase == "starting" and now >= life.start_counts_from + limit:
                 self._fail(seat, life, f"not ready within {limit:g} s of its start")
 
     # -- what to do about it ------------------------------------------------------------------------------------------
 
-    def _converge(self, now: float) -> None:
+    def _converge(self, name: str, now: float) -> None:
         if self._wanted is None and not self._closing:
             return
         wanted = {} if self._closing or self._wanted is None else self._wanted
-        for name in [*wanted, *(name for name in self._seats if name not in wanted)]:
-            self._fit(name, wanted.get(name))
-            seats = [seat for _, seat in sorted(self._seats.get(name, {}).items()) if not seat.surplus]
-            if name in wanted:
-                self._assign(seats, wanted[name], now)
-            for seat in seats:
-                self._mend(seat, now)
-            self._roll(seats, now)
-            self._clear(name)
+        self._fit(name, wanted.get(name))
+        seats = [seat for _, seat in sorted(self._seats.get(name, {}).items()) if not seat.surplus]
+        if name in wanted:
+            self._assign(seats, wanted[name], now)
+        for seat in seats:
+            self._mend(seat, now)
+        self._roll(seats, now)
+        self._clear(name)
 
     def _fit(self, name: str, wanted: Deployment | None) -> None:
         """As many seats as wanted: the lowest free numbers come, the least useful seats go."""
@@ -304,11 +322,12 @@ class Reconciler:
 
     # -- who is there -------------------------------------------------------------------------------------------------
 
-    def _all_seats(self) -> list[Seat]:
-        return [seat for _, seats in sorted(self._seats.items()) for _, seat in sorted(seats.items())]
-
     def _lives(self) -> Iterator[tuple[Seat, Life]]:
-        for seat in self._all_seats():
+        for name in self._seats:
+            yield from self._lives_of(name)
+
+    def _lives_of(self, name: str) -> Iterator[tuple[Seat, Life]]:
+        for seat in self._seats.get(name, {}).values():
             for life in list(seat.lives):
                 yield seat, life
 
@@ -326,51 +345,6 @@ def _surplus_reason(wanted: Deployment | None) -> str:
     return "the deployment was removed" if wanted is None else f"scaled down to {wanted.replicas}"
 
 
-def _status(seat: Seat, life: Life) -> ReplicaStatus:
-    timed = life.ready_at is not None and not life.adopted
-    return ReplicaStatus(
-        id=seat.id,
-        deployment=seat.deployment,
-        epoch=life.epoch,
-        state=life.phase,
-        pid=life.begun.pid,
-        url=life.url,
-        events=life.events,
-        reason=life.why or life.doing or seat.reason,
-        restarts=seat.restarts,
-        started_at=life.begun.started_at,
-        ready_s=round(life.ready_at - life.since, 3) if timed and life.ready_at is not None else None,
-        generation=life.begun.generation,
-        version=name_of(life.begun.template),
-        target=_target(seat),
-        failures=seat.failures,
-        facts=_facts(life),
-    )
-
-
-def _target(seat: Seat) -> str:
-    return name_of(seat.version()) if seat.version() else ""
-
-
 def _templates(wanted: Deployment) -> set[str]:
     before = wanted.before if wanted.kept else None
     return {template(wanted)} if before is None else {template(wanted), template(before)}
-
-
-def _facts(life: Life) -> dict[str, str | int | float | bool]:
-    facts = {"log": life.begun.log, "doing": life.doing if life.phase == "starting" else ""}
-    return {name: fact for name, fact in facts.items() if fact}
-
-
-def _empty_status(seat: Seat) -> ReplicaStatus:
-    return ReplicaStatus(
-        id=seat.id,
-        deployment=seat.deployment,
-        epoch=seat.last_epoch,
-        state="failed",
-        reason=seat.reason or "about to start",
-        restarts=seat.restarts,
-        version=_target(seat),
-        target=_target(seat),
-        failures=seat.failures,
-    )

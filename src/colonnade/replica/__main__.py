@@ -33,15 +33,21 @@ Open = Callable[[str, str, str, str], ServedModel]
 """`ServedModel.open`, or one that has it open already."""
 
 
-def main(argv: Sequence[str] | None = None, opens: Open = ServedModel.open, spares: Spares | None = None) -> int:
-    """`spares`: processes that were begun for it."""
+Prepare = Callable[[Resolved], Spares]
+"""Begins processes that will be wanted, while there is one thread."""
+
+
+def main(
+    argv: Sequence[str] | None = None, opens: Open = ServedModel.open, prepare: Prepare = lambda resolved: Spares()
+) -> int:
     options = replica_parser().parse_args(argv)
-    spares = spares or Spares()
+    spares = Spares()
     try:
         resolved = load(given(options))
         if re.fullmatch(r"[a-z0-9]{1,32}", options.epoch) is None:
             raise BadSetting(f"--epoch {options.epoch!r}", hint="accepted: 1 to 32 of a-z and 0-9")
         logging.basicConfig(level=resolved.log.level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s")
+        spares = prepare(resolved)
         reason = uvloop.run(_run(options, resolved, opens, spares))
     except SetupError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message

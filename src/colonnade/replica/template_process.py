@@ -16,7 +16,7 @@ import json
 import resource
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -97,15 +97,21 @@ def _send(sink: BinaryIO, said: Rendered | dict[int, int]) -> None:
     sink.flush()
 
 
-def main(argv: Sequence[str] | None = None, opened: ChatTemplate | None = None) -> int:
-    """`opened`: the template, in a process that was forked: it has much mapped already, which does not count."""
+def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m colonnade.replica.template_process", description=__doc__)
     parser.add_argument("--model", required=True, type=Path)
     parser.add_argument("--memory", required=True, type=int, help="bytes of address space")
-    options = parser.parse_args(argv)
-    limit = options.memory + (0 if opened is None else _mapped())
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_AS, (options.memory, options.memory))
+    serve(_open(options.model), sys.stdin.buffer, sys.stdout.buffer)
+    return 0
+
+
+def go_on(template: ChatTemplate, memory: int) -> int:
+    """In a process that was forked: `memory` comes on top of what it has mapped already."""
+    limit = memory + _mapped()
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    serve(opened or _open(options.model), sys.stdin.buffer, sys.stdout.buffer)
+    serve(template, sys.stdin.buffer, sys.stdout.buffer)
     return 0
 
 

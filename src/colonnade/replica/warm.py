@@ -15,18 +15,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from colonnade.engine.__main__ import load_model
-from colonnade.engine.__main__ import main as engine_main
+from colonnade.engine.__main__ import load_model, work
 from colonnade.engine.resident import Held, stamps
 from colonnade.engine.worker import hold_weights
-from colonnade.replica import template_process
 from colonnade.replica.__main__ import ENGINE, replica_parser
 from colonnade.replica.__main__ import main as replica_main
 from colonnade.replica.guise import Guise
 from colonnade.replica.model import ServedModel
 from colonnade.replica.spare import Spares
-from colonnade.replica.template_process import TEMPLATES
-from colonnade.replica.zygote import Run, serve
+from colonnade.replica.template_process import TEMPLATES, go_on
+from colonnade.replica.zygote import serve
 from colonnade.wire.errors import SetupError
 from colonnade.wire.settings import Resolved, given, load
 
@@ -91,20 +89,23 @@ def main() -> int:
 
 def run(warm: Warm, guise: Guise, argv: Sequence[str]) -> int:
     """One replica, in a process of its own that was just forked."""
-    spares = Spares(guise)
-    spares.fork(ENGINE, engine(warm), answers=False)
-    if warm.model.template is not None:
-        spares.fork(TEMPLATES, templates(warm), answers=True)
-    return replica_main(argv[3:], warm.opened, spares)  # without `python -m colonnade.replica`
+
+    def prepare(resolved: Resolved) -> Spares:
+        """They begin with the settings that were read here."""
+        spares = Spares(guise)
+        spares.fork(ENGINE, partial(engine, warm, resolved), answers=False)
+        if (template := warm.model.template) is not None:
+            memory = resolved.replica.template_memory
+            spares.fork(TEMPLATES, lambda _: go_on(template, memory), answers=True)
+        return spares
+
+    return replica_main(argv[3:], warm.opened, prepare)  # without `python -m colonnade.replica`
 
 
-def engine(warm: Warm) -> Run:
-    return lambda argv: engine_main(argv, partial(load_model, held=warm.held))
-
-
-def templates(warm: Warm) -> Run:
-    assert warm.model.template is not None
-    return partial(template_process.main, opened=warm.model.template)
+def engine(warm: Warm, resolved: Resolved, argv: Sequence[str]) -> int:
+    """Of its command line only the two sockets are not known yet."""
+    model, commands, reports = (argv[argv.index(flag) + 1] for flag in ("--model", "--commands", "--reports"))
+    return work(model, resolved, commands, reports, partial(load_model, held=warm.held))
 
 
 if __name__ == "__main__":
