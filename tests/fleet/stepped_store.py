@@ -6,7 +6,7 @@ What it leaves in the file is what SIGKILL leaves: committed transactions, whole
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -50,9 +50,16 @@ class SteppedConnection:
         self._writes = False
 
     def execute(self, query: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        self._step(query)
+        return self._connection.execute(query, values)
+
+    def executemany(self, query: str, rows: Iterable[tuple[object, ...]]) -> sqlite3.Cursor:
+        self._step(query)
+        return self._connection.executemany(query, rows)
+
+    def _step(self, query: str) -> None:
         if self._writes:
             self._steps.step(query.split("(")[0].split(" WHERE")[0].strip())
-        return self._connection.execute(query, values)
 
     def __enter__(self) -> SteppedConnection:
         self._writes = True
