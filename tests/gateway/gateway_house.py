@@ -152,7 +152,7 @@ class Client:
         self.write(f"{method} {path} HTTP/1.1\r\nHost: gateway\r\n{bearer}{headers}\r\n".encode())
 
     async def head(self) -> tuple[int, dict[str, str]]:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             raw = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         first, *lines = raw.strip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -160,7 +160,7 @@ class Client:
 
     async def chunk(self) -> bytes:
         """One chunk's data; b"" for the last."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             size = int((await self.reader.readuntil(b"\r\n")).strip(), 16)
             data = await self.reader.readexactly(size + 2)
         return data[:-2]
@@ -170,7 +170,7 @@ class Client:
         if bodiless:
             return Reply(status, headers, b"")
         if headers.get("transfer-encoding") != "chunked":
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 if "content-length" not in headers:
                     return Reply(status, headers, await self.reader.read())
                 return Reply(status, headers, await self.reader.readexactly(int(headers["content-length"])))
@@ -184,7 +184,7 @@ class Client:
 
     async def ended(self) -> bool:
         """The gateway closed the connection, and sent nothing more before."""
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(180):
             try:
                 return await self.reader.read(1) == b""
             except ConnectionError:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from gateway_house import House, record
 from colonnade.engine.folder import SHIPPED
 from colonnade.gateway.server import Gateway
 from colonnade.wire.routes import Route, Routes
+from colonnade.wire.settings import GatewaySettings
 
 MODEL = "colonnade-tiny"
 ASK: dict[str, Any] = {
@@ -51,13 +53,11 @@ async def replica(tmp_path: Path) -> AsyncIterator[Replica]:
 @pytest.fixture
 async def gateway(house: House, replica: Replica) -> Gateway:
     """Over a replica that has loaded its model."""
-    made = await house.gateway()
+    made = await house.gateway(settings=GatewaySettings(port=0, shutdown_timeout=0.2, hold_timeout=180.0))
     house.write(Routes(9, (replica.route,), (record(),), "00" * 32, models=(MODEL,)))
     made.reload()
     client = await house.client(made)
-    async with asyncio.timeout(60):
-        while True:
-            client.post(body=ASK)
-            if (await client.reply()).status == 200:
-                break
+    client.post(body=ASK)  # it waits at the gateway until the replica is ready
+    assert (await client.reply()).status == 200
+    made.plane.settings = replace(made.plane.settings, hold_timeout=0.0)
     return made

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colonnade.gateway.admission import ANYONE, NOISE, Badge, Keys, Peek, check_bind, fix, read_body, request_id
+from colonnade.gateway.admission import (
+    ANYONE,
+    NOISE,
+    Badge,
+    Keys,
+    Peek,
+    check_bind,
+    fix,
+    lines_of,
+    read_body,
+    request_id,
+)
 from colonnade.wire.errors import BadSetting, InvalidRequest, Overloaded, Unauthenticated
 from colonnade.wire.routes import KeyRecord, Routes
 
@@ -106,7 +117,7 @@ def test_an_id_is_the_clients_if_it_is_one(sent: bytes, noise: bytes) -> None:
 
 @given(st.binary(min_size=NOISE, max_size=NOISE), st.sampled_from(["", "acme"]))
 def test_a_ticket_holds_the_contracts_headers(noise: bytes, tenant: str) -> None:
-    lines = fix(b"r1", made(b"k", tenant), 1700000000.9, noise).lines.decode().split("\r\n")
+    lines = fix(b"r1", lines_of(made(b"k", tenant)), 1700000000.9, noise).decode().split("\r\n")
     fields = dict(line.split(": ") for line in lines if line)
     assert fields["Colonnade-Request-Id"] == "r1"
     assert fields["Colonnade-Created"] == "1700000000"

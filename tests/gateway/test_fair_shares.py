@@ -127,7 +127,7 @@ async def test_a_client_that_leaves_pays_for_what_it_got(house: House) -> None:
     await client.chunk()
     client.leave()
     await until(lambda: gateway.plane.stats.left)
-    assert gateway.plane.stats.tokens == {("a", "prompt"): 30, ("a", "completion"): 2}
+    assert gateway.plane.stats.tokens == {"a": (30, 2)}
 
 
 async def test_tenants_take_turns_whoever_asks_more(house: House) -> None:

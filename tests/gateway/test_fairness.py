@@ -95,7 +95,8 @@ def test_deadlines_and_pace() -> None:
 def test_a_tenant_that_comes_late_is_not_held_to_what_was_only_guessed(before: int, weight: float) -> None:
     queue = FairQueue()
     running = Waiting("greedy", 1000, weight=weight)
-    queue.go(running)
+    queue.offer(running, 0.0)
+    assert queue.next(0.0)[0] is running
     for _ in range(before):
         queue.offer(Waiting("greedy", 1000, weight=weight), 0.0)
     queue.offer(Waiting("modest", 1000), 0.0)

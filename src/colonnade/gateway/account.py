@@ -14,14 +14,17 @@ from colonnade.gateway.quota import Quota
 from colonnade.gateway.target import Target
 from colonnade.gateway.usage import Usage
 from colonnade.wire.errors import RateLimited
-from colonnade.wire.routes import KeyRecord, TokenSum
+from colonnade.wire.routes import Allowance, KeyRecord, TokenSum
 
 
 class Account:
     """Of one request."""
 
     __slots__ = (
+        "_allowance",
         "_key",
+        "_late",
+        "_likely",
         "_path",
         "_plane",
         "_prompt",
@@ -29,9 +32,9 @@ class Account:
         "_reserved",
         "_size",
         "_standing",
-        "_started",
         "label",
         "model",
+        "started",
         "tenant",
     )
 
@@ -39,46 +42,53 @@ class Account:
         self._plane = plane
         self._path = head.path
         self._size = len(body)
-        self._started = plane.now()
         self._key = ""
         self._standing: Waiting | None = None
         self._quota: Quota | None = None
-        self._prompt = self._reserved = 0.0
+        self._prompt = self._reserved = self._likely = 0.0
+        self._allowance: Allowance
+        self._late: float
+        self.started = plane.now()
         self.model = ""
         self.tenant = ""
         self.label = ""
         """The model, once a replica was found for it: clients cannot make up metrics' labels."""
 
-    def stand(self, record: KeyRecord, peek: Peek, deadline: float) -> Waiting:
-        """What its key allows it, and how it waits. What it may take is reserved: raises RateLimited."""
-        plane, allowed = self._plane, record.allowance
+    def admit(self, record: KeyRecord, peek: Peek, late: float) -> None:
+        """What its key allows. What it may take is reserved: raises RateLimited. `late`: when its time is over."""
+        plane = self._plane
         self._key = record.name
-        most, likely = peek.most(plane.table.usual)
+        self._allowance, self._late = record.allowance, late
+        most, self._likely = peek.most(plane.table.usual)
         self._prompt = self._size * plane.table.index.tokens_per_byte
         quota = plane.quotas.of(record)
         if quota is not None:
             self._reserve(quota, record.name, self._prompt + most)
+
+    def stand(self) -> Waiting:
+        """How it waits. Only of those that waited is the service counted: what nobody else wanted is owed to nobody."""
+        allowed = self._allowance
         self._standing = Waiting(
-            record.tenant,
-            self._prompt + likely,
+            self.tenant,
+            self._prompt + self._likely,
             self._size,
             allowed.priority,
             allowed.weight,
-            min(deadline, self._started + plane.settings.queue_timeout),
-            self._started,
+            min(self._late, self.started + self._plane.settings.queue_timeout),
+            self.started,
         )
         return self._standing
 
     def _reserve(self, quota: Quota, key: str, tokens: float) -> None:
         try:
-            quota.reserve(tokens, self._started)
+            quota.reserve(tokens, self.started)
         except RateLimited as error:
             self._plane.stats.limited[key, error.reason.removesuffix("_limited")] += 1
             raise
         self._quota, self._reserved = quota, tokens
 
     def close(self, request_id: bytes, status: int, delivery: Delivery, target: Target | None) -> None:
-        plane, began = self._plane, self._started
+        plane, began = self._plane, self.started
         first, whole = delivery.first_at - began, plane.now() - began
         plane.stats.requests[self.label, status] += 1
         used = delivery.used() if delivery.begun else None
@@ -109,18 +119,15 @@ class Account:
 
     def _settle(self, used: Usage | None, status: int) -> None:
         """Set right what was reckoned."""
-        if self._standing is None:
-            return
         plane = self._plane
         if used is not None:
-            plane.stats.tokens[self.tenant, "prompt"] += used.prompt
-            plane.stats.tokens[self.tenant, "completion"] += used.completion
+            plane.stats.used(self.tenant, used.prompt, used.completion)
             sum = TokenSum(int(time.time() // 3600), self._key, self.label or self.model, used.prompt, used.completion)
             plane.bill.add(sum)
-        if self.label:
+        if self.label and self._standing is not None:
             plane.lobby.settle(self.model, self._standing, self._taken(used, status, self._standing.tokens))
-            if self._quota is not None:
-                self._quota.settle(self._reserved, self._taken(used, status, self._reserved), plane.now())
+        if self._quota is not None and self.label:
+            self._quota.settle(self._reserved, self._taken(used, status, self._reserved), plane.now())
         elif self._quota is not None:
             self._quota.give_back(self._reserved, plane.now())
 

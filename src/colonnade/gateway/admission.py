@@ -1,7 +1,7 @@
 """Who may ask, and what is fixed about a request before any replica sees it. Pure: time and noise come in.
 
 verdict = Keys(routes, loopback=True).look_up(key)   a KeyRecord, or Unauthenticated / Overloaded
-ticket = fix(head.request_id, record, now, noise)    id, created, seed, tenant: the same on every replica it meets
+lines = fix(request_id(…), badge.lines, now, noise)  id, created, seed, tenant: the same on every replica it meets
 peek = read_body(body)                               the model's name, without reading the rest
 """
 
@@ -66,17 +66,20 @@ class Badge:
     """One connection's key, looked up when it is first shown: the same key on the same connection is not looked up
     again, until the keys that are known change."""
 
-    __slots__ = ("_key", "_keys", "_record")
+    __slots__ = ("_key", "_keys", "_record", "lines")
 
     def __init__(self) -> None:
         self._keys: Keys | None = None
         self._key = b""
         self._record = ANYONE
+        self.lines = b""
+        """Header lines of the key that was shown last."""
 
     def show(self, keys: Keys, key: bytes) -> KeyRecord:
         """Raises what `Keys.look_up` raises."""
         if self._keys is not keys or not hmac.compare_digest(self._key, key):
             self._record = keys.look_up(key)
+            self.lines = lines_of(self._record)
             self._keys, self._key = keys, key
         return self._record
 
@@ -96,14 +99,6 @@ def check_bind(host: str, loopback: bool, auth: bool, routes: Routes | None) -> 
             f"{host} can be reached from other machines, and there are no keys",
             hint="make one with `colonnade keys create`, or listen on 127.0.0.1 (--host)",
         )
-
-
-class Ticket(msgspec.Struct, frozen=True, gc=False):
-    """What the gateway fixes about a request, once."""
-
-    request_id: bytes
-    lines: bytes
-    """The header lines that tell replicas."""
 
 
 MOST_TIMEOUT = 86_400.0
@@ -127,15 +122,22 @@ def request_id(sent: bytes, noise: bytes) -> bytes:
     return sent if sent and _REQUEST_ID.fullmatch(sent) else noise[:16].hex().encode()
 
 
-def fix(identity: bytes, record: KeyRecord, now: float, noise: bytes) -> Ticket:
-    """`now` in Unix seconds; `noise` as above."""
+def fix(identity: bytes, whose: bytes, now: float, noise: bytes) -> bytes:
+    """Header lines that tell every replica what is fixed about a request. `whose`: those of its key; `now` in Unix
+    seconds; `noise` as above."""
     seed = int.from_bytes(noise[16:24], "big") >> 1
-    lines = b"Colonnade-Request-Id: %b\r\nColonnade-Created: %d\r\nColonnade-Seed: %d\r\n" % (identity, now, seed)
-    if record.tenant:
-        lines += b"Colonnade-Tenant: %b\r\n" % record.tenant.encode()
-    if record is not ANYONE:
-        lines += b"Colonnade-Priority: %d\r\n" % record.allowance.priority
-    return Ticket(identity, lines)
+    return b"Colonnade-Request-Id: %b\r\nColonnade-Created: %d\r\nColonnade-Seed: %d\r\n%b" % (
+        identity,
+        now,
+        seed,
+        whose,
+    )
+
+
+def lines_of(record: KeyRecord) -> bytes:
+    """Header lines that tell replicas whose request it is."""
+    tenant = b"Colonnade-Tenant: %b\r\n" % record.tenant.encode() if record.tenant else b""
+    return tenant if record is ANYONE else tenant + b"Colonnade-Priority: %d\r\n" % record.allowance.priority
 
 
 class Peek(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from colonnade.gateway.endpoints import RELAYED, named_in
 from colonnade.gateway.exchange import Exchange
 from colonnade.gateway.http1 import CONTINUE, Head, bad_framing, error_answer, read_head
 from colonnade.gateway.plane import Plane
+from colonnade.gateway.repeat import Repeat, learn
 from colonnade.wire.errors import (
     BodyTooLarge,
     ColonnadeError,
@@ -43,6 +44,7 @@ class ClientSide(asyncio.Protocol):
         "_head",
         "_headers",
         "_held",
+        "_known",
         "_open",
         "_parser",
         "_plane",
@@ -70,6 +72,7 @@ class ClientSide(asyncio.Protocol):
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head: Head | None = None
+        self._known: Repeat | None = None
         self._body: list[bytes] = []
         self._parser: Any = None
         self._transport: asyncio.Transport
@@ -161,6 +164,17 @@ class ClientSide(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None:
             return
+        if self._known is not None and self._current is None and not self._open and not self._queue:
+            body = self._known.body(data)
+            if body is not None and len(body) <= self._plane.http.body_limit:
+                self._deadline = NEVER if not self.paused else self._deadline
+                self._queue.append((self._known.head, body, self._known.keep))
+                self._pump()
+                return
+        self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        alone = not self._open and not self._queue
         self._fed += len(data)
         try:
             self._parser.feed_data(data)
@@ -170,6 +184,8 @@ class ClientSide(asyncio.Protocol):
             self._refusal = self._refusal or bad_framing(f"this is not HTTP/1.1: {error}")
         if self._open and self._head is None and self._fed > self._plane.limits.head:
             self._refusal = self._refusal or self._head_too_large()
+        if alone and not self._open and self._refusal is None and len(self._queue) == 1:
+            self._known = learn(data, *self._queue[0])
         if self._queue or self._refusal is not None:
             self._pump()
 
@@ -266,8 +282,9 @@ class ClientSide(asyncio.Protocol):
 
     def _serve(self, head: Head, body: bytes, keep: bool) -> None:
         keep = keep and not self._plane.draining
-        if (head.method, head.path) in RELAYED or named_in(head.method, head.path) is not None:
-            self._current = Exchange(self._plane, self, head, body, keep=keep)
+        named = None if (head.method, head.path) in RELAYED else named_in(head.method, head.path)
+        if named is not None or (head.method, head.path) in RELAYED:
+            self._current = Exchange(self._plane, self, head, body, named, keep=keep)
         else:
             self._current = Local(self._plane, self, head, keep=keep)
         self._current.begin()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -35,6 +34,25 @@ class Client(Protocol):
         ...
 
 
+class Bounds(Protocol):
+    """Bytes that are held."""
+
+    @property
+    def event(self) -> int: ...
+
+    @property
+    def whole(self) -> int: ...
+
+
+class Shared(Protocol):
+    """Of the plane, what a delivery needs."""
+
+    @property
+    def limits(self) -> Bounds: ...
+
+    def now(self) -> float: ...
+
+
 class Delivery:
     """An answer's head waits for its first bytes; of a stream, for the first whole event; one that is no stream is
     held until it is whole, up to `limit` bytes: until something has gone out, every failure can be mended."""
@@ -44,26 +62,25 @@ class Delivery:
         "_client",
         "_events",
         "_held",
-        "_limits",
-        "_now",
+        "_partial",
         "_passage",
+        "_plane",
         "_whole",
         "begun",
         "fingerprint",
         "first_at",
     )
 
-    def __init__(self, client: Client, now: Callable[[], float], limits: tuple[int, int], *, partial: bool) -> None:
-        """`limits`: bytes of an event, and of a whole answer, that are held."""
+    def __init__(self, client: Client, plane: Shared, now: float, *, partial: bool) -> None:
         self._client = client
-        self._now = now
-        self._limits = limits
+        self._plane = plane
         self._answer: Answer | None = None
         self._events: EventSplitter | None = None
-        self._passage = Passage(partial=partial)
+        self._partial = partial
+        self._passage: Passage | None = None
         self._held = self._whole = b""
         self.begun = False
-        self.first_at = now()
+        self.first_at = now
         self.fingerprint = ""
         """Of the replica that the answer began with."""
 
@@ -71,14 +88,15 @@ class Delivery:
     def streams(self) -> bool:
         return self._events is not None
 
-    def open(self, status: int, headers: Headers, request_id: bytes, *, old: bool, close: bool) -> None:
-        """The head that the client gets. When the answer has begun it has one, and only events follow."""
+    def open(self, status: int, headers: Headers, request_id: bytes, seen: str, *, old: bool, close: bool) -> None:
+        """The head that the client gets. When the answer has begun it has one, and only events follow. `seen`: the
+        replica's fingerprint."""
         if not self.begun:
             self._answer = relayed_head(status, headers, request_id, old=old, close=close)
-            self.fingerprint = fingerprint(headers)
+            self.fingerprint = seen
             self._held = b""
         assert self._answer is not None
-        self._events = EventSplitter(self._limits[0]) if self._answer.events else None
+        self._events = EventSplitter(self._plane.limits.event) if self._answer.events else None
 
     def feed(self, data: bytes, *, ended: bool) -> str:
         """Pass on what can be; "" or why the replica is lost, if its stream says so. Raises EventTooLarge."""
@@ -90,23 +108,27 @@ class Delivery:
             data += self._events.close()
         why = ""
         if data:
-            data, why = self._passage.take(data)
+            data, why = self._way().take(data)
             self._send(data)
-        if (
-            ended
-            and not why
-            and not self._passage.whole
-            and isinstance(self._passage.plan(self.fingerprint), GoOn | Finish)
-        ):
-            return "its stream ended too early"
-        return why
+        return "its stream ended too early" if ended and not why and self._ended_early() else why
+
+    def _ended_early(self) -> bool:
+        """Another replica could go on with it."""
+        passage = self._way()
+        return not passage.whole and isinstance(passage.plan(self.fingerprint), GoOn | Finish)
+
+    def _way(self) -> Passage:
+        """Made when there is something to remember: answers that are no streams have nothing."""
+        if self._passage is None:
+            self._passage = Passage(partial=self._partial)
+        return self._passage
 
     def _hold(self, data: bytes, *, ended: bool) -> None:
         if self.begun:
             self._send(data)
             return
         self._held += data
-        if ended or len(self._held) > self._limits[1]:
+        if ended or len(self._held) > self._plane.limits.whole:
             self._whole = self._held if ended else b""
             self._send(self._held)
             self._held = b""
@@ -122,19 +144,19 @@ class Delivery:
     def _head(self) -> bytes:
         assert self._answer is not None
         self.begun = True
-        self.first_at = self._now()
+        self.first_at = self._plane.now()
         return self._answer.head
 
     def used(self) -> Usage | None:
         """What the answer cost, as far as it was delivered; None where that was not said."""
-        return in_body(self._whole) if self._events is None else self._passage.used()
+        return in_body(self._whole) if self._events is None else self._way().used()
 
     def lost(self, *, stalled: bool = False) -> Instruction | None:
         """What to do when the replica is lost; None: half of an answer that is no stream has gone out."""
         if self.begun and self._events is None:
             return None
         self._held = b""
-        return self._passage.lost(self.fingerprint, stalled=stalled)
+        return self._way().lost(self.fingerprint, stalled=stalled)
 
     def finish(self, data: bytes = b"") -> bool:
         """`data` and the end; whether the connection can be kept."""
@@ -161,4 +183,7 @@ class Delivery:
 
 def fingerprint(headers: Headers) -> str:
     """A replica's, "" where it says none."""
-    return next((value.decode("latin-1") for name, value in headers if name.lower() == _FINGERPRINT), "")
+    for name, value in headers:
+        if len(name) == len(_FINGERPRINT) and name.lower() == _FINGERPRINT:
+            return value.decode("latin-1")
+    return ""

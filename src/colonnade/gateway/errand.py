@@ -32,16 +32,14 @@ class Errand:
         "_head",
         "_over",
         "_plane",
-        "_sender",
         "fresh",
         "lines",
         "replay",
         "upstream",
     )
 
-    def __init__(self, plane: Plane, sender: Sender, client: Client, head: Head, body: bytes) -> None:
+    def __init__(self, plane: Plane, client: Client, head: Head, body: bytes) -> None:
         self._plane = plane
-        self._sender = sender
         self._client = client
         self._head = head
         self._body = body
@@ -51,16 +49,16 @@ class Errand:
         self.lines = self.replay = b""
         self.fresh = False
 
-    def carry(self, target: Target) -> None:
-        """To this replica."""
+    def carry(self, target: Target, sender: Sender) -> None:
+        """To this replica. `sender` is not kept: it holds this errand, and a circle is freed late."""
         pool = self._plane.pool(target)
         upstream = None if self.fresh else pool.take()
         if upstream is None:
-            self._connecting = self._plane.loop.create_task(self._connect(pool, target))
+            self._connecting = self._plane.loop.create_task(self._connect(pool, target, sender))
         else:
-            self._send(upstream, pool)
+            self._send(upstream, pool, sender)
 
-    async def _connect(self, pool: Pool, target: Target) -> None:
+    async def _connect(self, pool: Pool, target: Target, sender: Sender) -> None:
         seconds = self._plane.settings.connect_timeout
         try:
             async with asyncio.timeout(seconds):
@@ -70,15 +68,15 @@ class Errand:
             reason = f"it took no connection within {seconds:g} s" if isinstance(error, TimeoutError) else str(error)
             self._plane.table.unreachable(target, self._plane.now())
             if not self._over:
-                self._sender.on_unreached(target, reason)
+                sender.on_unreached(target, reason)
             return
         self._connecting = None
         if self._over:
             upstream.drop()
         else:
-            self._send(upstream, pool)
+            self._send(upstream, pool, sender)
 
-    def _send(self, upstream: Upstream, pool: Pool) -> None:
+    def _send(self, upstream: Upstream, pool: Pool, sender: Sender) -> None:
         self.upstream = upstream
         if self._client.paused:
             upstream.pause()
@@ -95,7 +93,7 @@ class Errand:
             replay,
             self._head.forward,
         )
-        upstream.send(self._sender, request, body, self._plane.now())
+        upstream.send(sender, request, body, self._plane.now())
 
     def pause(self) -> None:
         """The client takes nothing now: neither do we."""

@@ -11,7 +11,7 @@ import time
 from colonnade.gateway.account import Account
 from colonnade.gateway.admission import Peek, fix, read_body, request_id, timeout
 from colonnade.gateway.delivery import Client, Delivery, fingerprint
-from colonnade.gateway.endpoints import UNNAMED, named_in
+from colonnade.gateway.endpoints import UNNAMED
 from colonnade.gateway.errand import Errand
 from colonnade.gateway.fairness import Waiting
 from colonnade.gateway.http1 import Head, error_answer
@@ -35,36 +35,37 @@ _OTHER = 409
 NOBODY = Waiting("", 0.0)
 """Of a request that was not let in."""
 _NOT_READ = Peek("")
+NEVER = float("inf")
 
 
 class Exchange:
     """A relayed request. `begin` it; `leave` it when the client is gone; `check` it now and then."""
 
-    def __init__(self, plane: Plane, client: Client, head: Head, body: bytes, *, keep: bool) -> None:
+    def __init__(
+        self, plane: Plane, client: Client, head: Head, body: bytes, named: str | None = None, *, keep: bool
+    ) -> None:
+        """`named`: the model, where the path names it."""
         self._plane = plane
         self._client = client
         self._head = head
         self._body = body
         self._keep = keep
+        self._named = named
         self._account = Account(plane, head, body)
-        limits = plane.limits.event, plane.limits.whole
-        self._delivery = Delivery(client, plane.now, limits, partial=bool(head.last_event_id))
+        self._delivery = Delivery(client, plane, self._account.started, partial=bool(head.last_event_id))
         self._tried: tuple[Target, ...] = ()
         self._place = Placement(plane, body)
-        self._errand = Errand(plane, self, client, head, body)
+        self._errand = Errand(plane, client, head, body)
         self._peek = _NOT_READ
         self._wanted = ""  # the fingerprint that the next replica must have
         self._reason: ColonnadeError | None = None  # why the last replica was lost
         self._until = 0.0  # how long it may wait for another replica; 0: it does not wait
-        self._patience = Patience(plane.settings.silence_timeout, plane.limits.answer)
         self._accepted = self._over = False
+        self._patience: Patience
         self.standing = NOBODY
         self.request_id = b""
-
-    @property
-    def model(self) -> str:
+        self.model = ""
         """What was asked for."""
-        return str(self._peek.model)
 
     # --- to a replica
 
@@ -79,28 +80,33 @@ class Exchange:
             return
         plane.budget.earn()
         plane.rescues.earn()
-        if not plane.lobby.crowded(self.model) and self.go():
-            if self._account.label:
-                plane.lobby.passed(self.model, self.standing)
-        elif plane.draining:
+        if plane.lobby.crowded(self.model) or not self.go():
+            self._wait()
+
+    def _wait(self) -> None:
+        if self._plane.draining:
             self.give_up()
         else:
-            plane.lobby.enter(self)
+            self.standing = self._account.stand()
+            self._plane.lobby.enter(self)
 
     def _admit(self, noise: bytes) -> None:
         """Raises ColonnadeError."""
         plane, account = self._plane, self._account
         record = self._client.badge.show(plane.keys, self._head.key)
         account.tenant = record.tenant
-        named = named_in(self._head.method, self._head.path)
-        only = plane.table.only if self._head.path in UNNAMED else ""
-        self._peek = read_body(self._body, only) if named is None else Peek(named)
-        account.model = self.model
-        self._errand.lines = fix(self.request_id, record, time.time(), noise).lines
-        self._place.admit(record.tenant, noise[24:])
-        deadline = plane.now() + timeout(self._head.timeout)
-        self._patience.expect(stream=self._peek.stream is True, deadline=deadline)
-        self.standing = account.stand(record, self._peek, deadline)
+        if self._named is None:
+            only = plane.table.only if self._head.path in UNNAMED else ""
+            self._peek = read_body(self._body, only)
+        else:
+            self._peek = Peek(self._named)
+        account.model = self.model = str(self._peek.model)
+        self._errand.lines = fix(self.request_id, self._client.badge.lines, time.time(), noise)
+        self._place.admit(record.tenant, noise)
+        late = account.started + timeout(self._head.timeout) if self._head.timeout else NEVER
+        settings = plane.settings
+        self._patience = Patience(settings.silence_timeout, plane.limits.answer, self._peek.stream is True, late)
+        account.admit(record, self._peek, late)
 
     def go(self) -> bool:
         """To a replica with a slot free, at once or from the lobby. False: there is none."""
@@ -147,13 +153,16 @@ class Exchange:
 
     def _dispatch(self, *, late: bool) -> None:
         plane = self._plane
-        epoch = self._head.last_event_id.partition(b"/")[0].decode("latin-1")
+        epoch = ""
+        if self._head.last_event_id:
+            epoch = self._head.last_event_id.partition(b"/")[0].decode("latin-1")
         stream = self._peek.stream is True
         target = self._place.choose(self.model, self._tried, epoch, self._wanted, stream=stream, late=late)
-        plane.held.pop(self, None)
+        if plane.held:
+            plane.held.pop(self, None)
         self._account.label = self.model
         self._accepted = False
-        self._errand.carry(target)
+        self._errand.carry(target, self)
 
     def on_unreached(self, target: Target, reason: str) -> None:
         self._move(lost(reason))
@@ -187,18 +196,15 @@ class Exchange:
             return False
         assert self._target is not None
         self._plane.table.reached(self._target)
-        self._recognise(self._target, fingerprint(upstream.headers))
+        seen = fingerprint(upstream.headers)
+        self._plane.recognise(self._target, seen)
         self._keep = self._keep and not self._plane.draining
-        delivery.open(upstream.status, upstream.headers, self.request_id, old=self._head.old, close=not self._keep)
+        delivery.open(
+            upstream.status, upstream.headers, self.request_id, seen, old=self._head.old, close=not self._keep
+        )
         self._patience.begins(streams=delivery.streams)
         self._accepted = True
         return True
-
-    def _recognise(self, target: Target, seen: str) -> None:
-        """What it computes with; that may change in its life, and then it describes itself anew."""
-        if seen and seen != target.fingerprint:
-            target.fingerprint = seen
-            self._plane.cards.pop(target.route.epoch, None)
 
     def _turned_away(self, upstream: Upstream) -> bool:
         """The replica has answered, whole, that it does not do it. False: the client gets this answer."""
@@ -383,7 +389,9 @@ class Exchange:
     def _over_with(self, status: int) -> None:
         self._over = True
         self._errand.end()
-        self._plane.held.pop(self, None)
-        self._plane.lobby.leave(self.standing, self.model)
+        if self._plane.held:
+            self._plane.held.pop(self, None)
+        if self.standing is not NOBODY:
+            self._plane.lobby.leave(self.standing, self.model)
         self._account.close(self.request_id, status, self._delivery, self._target)
         self._place.release()

@@ -46,6 +46,8 @@ class FairQueue:
         self._service: dict[str, float] = {}
         self._guessed: dict[str, float] = {}
         """Of the service, what is not settled yet."""
+        self._highest = 0.0
+        """The most service that anyone had for sure: where a tenant starts that comes when nobody waits."""
         self._bytes = self._count = 0
         self._gap = 0.0
         self._went_at: float | None = None
@@ -83,11 +85,6 @@ class FairQueue:
             late.append((item, too_late()))
         return None, late
 
-    def go(self, item: Waiting) -> None:
-        """It goes without having waited, since nobody waits: its service is counted."""
-        self._lift(item.tenant)
-        self._count_in(item, item.tokens)
-
     def put_back(self, item: Waiting) -> None:
         """It was to go and could not: it is again where it was, and its service is not counted."""
         self._count_in(item, -item.tokens)
@@ -105,6 +102,7 @@ class FairQueue:
         """It took so many tokens, not those that were expected."""
         self._count_in(item, -item.tokens)
         self._service[item.tenant] += tokens / item.weight
+        self._highest = max(self._highest, self._sure(item.tenant))
 
     def retry_after(self) -> float:
         """Seconds until those that wait now will have gone, at the pace of late."""
@@ -117,11 +115,12 @@ class FairQueue:
     def _lift(self, tenant: str) -> None:
         if any(key[1] == tenant for key in self._queues):
             return
-        others = {key[1] for key in self._queues}
-        sure = {each: had - self._guessed[each] for each, had in self._service.items()}
-        least = min((sure[each] for each in others), default=max(sure.values(), default=0.0))
+        least = min((self._sure(key[1]) for key in self._queues), default=self._highest)
         guessed = self._guessed.setdefault(tenant, 0.0)
         self._service[tenant] = max(self._service.get(tenant, 0.0), least + guessed)
+
+    def _sure(self, tenant: str) -> float:
+        return self._service[tenant] - self._guessed[tenant]
 
     def _shed(self) -> Waiting:
         lowest = min(priority for priority, _ in self._queues)

@@ -80,6 +80,36 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     forward: bytes  # header lines for the replica
 
 
+_PASSED, _DROPPED = b"+", b"-"
+"""Kinds of header fields: passed on to the replica, of no use; the others are read, and are kinds by their own name."""
+_READ = frozenset(
+    {
+        b"authorization",
+        b"colonnade-request-id",
+        b"colonnade-timeout",
+        b"content-length",
+        b"expect",
+        b"forwarded",
+        b"host",
+        b"last-event-id",
+        b"transfer-encoding",
+        b"x-api-key",
+        b"x-forwarded-for",
+    }
+)
+_KINDS: dict[bytes, bytes] = {}
+"""By names as they were written: clients write a few names over and over."""
+_MOST_KINDS = 1024
+
+
+def _kind(name: bytes) -> bytes:
+    lower = name.lower()
+    kind = lower if lower in _READ else _PASSED if lower in FORWARDED else _DROPPED
+    if len(_KINDS) < _MOST_KINDS:
+        _KINDS[name] = kind
+    return kind
+
+
 def bad_framing(message: str) -> InvalidRequest:
     return InvalidRequest(message, hint="the connection is closed, because its framing is in doubt", code="bad_http")
 
@@ -94,11 +124,11 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
     bearer = key = request_id = last_event_id = timeout = b""
     forward: list[bytes] = []
     for name, value in headers:
-        kind = name.lower()
-        if kind in FORWARDED:
+        kind = _KINDS.get(name) or _kind(name)
+        if kind is _PASSED:
             forward += (name, b": ", value, b"\r\n")
-            if kind == b"last-event-id":
-                last_event_id = value
+        elif kind is _DROPPED:
+            continue
         elif kind == b"host":
             hosts += 1
         elif kind == b"content-length":
@@ -109,6 +139,9 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
             key = value
         elif kind == b"colonnade-request-id":
             request_id = value
+        elif kind == b"last-event-id":
+            last_event_id = value
+            forward += (name, b": ", value, b"\r\n")
         elif kind == b"colonnade-timeout":
             timeout = value
         elif kind == b"transfer-encoding":
@@ -116,7 +149,7 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
             chunked = True
         elif kind == b"expect":
             expects = value.lower() == b"100-continue"
-        elif kind == b"x-forwarded-for" or kind == b"forwarded":
+        else:
             proxied = True
     old = version == "1.0"
     if hosts != 1 and not (old and hosts == 0):

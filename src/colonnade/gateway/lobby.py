@@ -19,11 +19,8 @@ from colonnade.wire.settings import GatewaySettings
 class Waiter(Protocol):
     """A request that has not been at a replica."""
 
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def standing(self) -> Waiting: ...
+    model: str
+    standing: Waiting
 
     def go(self) -> bool:
         """There may be room now. False: not for this one."""
@@ -60,12 +57,8 @@ class Lobby:
         """Others wait: one that comes goes behind them, or before, as is fair."""
         return bool(self._waiters) and bool(self._queues.get(model))
 
-    def passed(self, model: str, item: Waiting) -> None:
-        """It went to a replica without waiting."""
-        self._queue(model).go(item)
-
     def settle(self, model: str, item: Waiting, tokens: float) -> None:
-        """One that went took so many tokens."""
+        """One that went from here took so many tokens."""
         self._queue(model).settle(item, tokens)
 
     def _queue(self, model: str) -> FairQueue:

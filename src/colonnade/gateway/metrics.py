@@ -51,8 +51,9 @@ class _Reading(Collector):
             retries.add_metric((model,), count)
         yield retries
         tokens = _counter("tokens", "Tokens of answers that said what they cost.", ("tenant", "kind"))
-        for (tenant, kind), count in stats.tokens.items():
-            tokens.add_metric((tenant, kind), count)
+        for tenant, (prompt, completion) in stats.tokens.items():
+            tokens.add_metric((tenant, "prompt"), prompt)
+            tokens.add_metric((tenant, "completion"), completion)
         yield tokens
         limited = _counter("limited", "Requests refused by a key's limits, by which.", ("key", "limit"))
         for (key, limit), count in stats.limited.items():

@@ -14,15 +14,11 @@ class Patience:
 
     __slots__ = ("_answer", "_silence", "_stream", "deadline")
 
-    def __init__(self, silence: float, answer: float) -> None:
-        """Seconds, of a stream and of another answer."""
+    def __init__(self, silence: float, answer: float, stream: bool, deadline: float) -> None:
+        """Seconds, of a stream and of another answer; whether a `stream` is expected; the time by which the answer must
+        have begun, as its client says."""
         self._silence = silence
         self._answer = answer
-        self._stream = False
-        self.deadline = float("inf")
-        """By which the answer must have begun, as its client says."""
-
-    def expect(self, *, stream: bool, deadline: float) -> None:
         self._stream = stream
         self.deadline = deadline
 

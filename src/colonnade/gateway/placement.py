@@ -15,22 +15,23 @@ SLACK = 0.05
 class Placement:
     """`target` has the request now. Its body is hashed only where there is a choice that depends on it."""
 
-    __slots__ = ("_ask", "_body", "_chance", "_charge", "_plane", "_probe", "_tenant", "target")
+    __slots__ = ("_ask", "_body", "_chance", "_charge", "_noise", "_plane", "_probe", "_tenant", "target")
 
     def __init__(self, plane: Plane, body: bytes) -> None:
         self._plane = plane
         self._body = body
         self._ask = NOTHING
         self._tenant = ""
+        self._noise = b""
         self._chance = 0.0
         self._charge: Charge | None = None
         self._probe = False
         self.target: Target | None = None
 
     def admit(self, tenant: str, noise: bytes) -> None:
-        """`noise`: 4 random bytes."""
+        """`noise`: random bytes, of which the last four are for this."""
         self._tenant = tenant
-        self._chance = int.from_bytes(noise, "big") / 2**32
+        self._noise = noise
 
     def choose(
         self, model: str, tried: tuple[Target, ...], epoch: str, fingerprint: str, *, stream: bool, late: bool
@@ -41,6 +42,7 @@ class Placement:
         if self._ask is NOTHING and table.asks(model):
             read = prefix.read(self._body, self._tenant)
             self._ask = Ask(read.links, read.session)
+            self._chance = int.from_bytes(self._noise[-4:], "big") / 2**32
         target = table.choose(model, now, tried, epoch, fingerprint, self._ask, self._chance, late=late)
         self.target, self._probe = target, target.probing
         if self._ask is not NOTHING:

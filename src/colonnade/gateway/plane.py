@@ -77,8 +77,7 @@ class Connection(Protocol):
 class Held(Protocol):
     """A request that waits for a replica."""
 
-    @property
-    def model(self) -> str: ...
+    model: str
 
     def retry(self) -> None: ...
 
@@ -146,6 +145,12 @@ class Plane:
 
     def pool(self, target: Target) -> Pool:
         return self.pools[target.route.epoch]
+
+    def recognise(self, target: Target, seen: str) -> None:
+        """What it computes with; that may change in its life, and then it describes itself anew."""
+        if seen and seen != target.fingerprint:
+            target.fingerprint = seen
+            self.cards.pop(target.route.epoch, None)
 
     def update(self, routes: Routes) -> tuple[list[Target], list[Target]]:
         """What the control plane says now. Raises BadSetting for what cannot be used, before anything has changed."""

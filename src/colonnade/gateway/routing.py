@@ -126,9 +126,9 @@ class Table:
             if shares := self._shares.get(targets[0].route.model):
                 able, noise = by_share(able, shares, noise)
             free = [target for target in able if target.room(self._slots)] if late else able
-            best = self._pick(free, ask, noise)
-            if best is None:
+            if not free:
                 raise _none_free(model) if able else _none_open(model)
+            best = self._pick(free, ask, noise) if len(free) > 1 else free[0]
         best.probing = best.ejected_until > 0
         self._turn += 1
         best.turn = self._turn
@@ -159,9 +159,7 @@ class Table:
         """Tokens of an answer, as they were of late."""
         return self._answer
 
-    def _pick(self, able: list[Target], ask: Ask, noise: float) -> Target | None:
-        if len(able) < 2:
-            return able[0] if able else None
+    def _pick(self, able: list[Target], ask: Ask, noise: float) -> Target:
         if ask is not NOTHING:
             self._weigh(ask, able)
         return self.policy.pick(ask, able, noise)
@@ -295,7 +293,8 @@ class RetryBudget:
         self._tries = most
 
     def earn(self) -> None:
-        self._tries = min(self._most, self._tries + self._share)
+        if self._tries < self._most:
+            self._tries = min(self._most, self._tries + self._share)
 
     def spend(self) -> bool:
         """Whether one more try may be made."""

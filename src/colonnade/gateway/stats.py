@@ -53,8 +53,8 @@ class Stats:
     retries: Counter[str] = field(default_factory=Counter[str])
     times: dict[str, tuple[Histogram, Histogram]] = field(default_factory=dict[str, tuple[Histogram, Histogram]])
     """By model: until the first byte, until the last."""
-    tokens: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    """Of answers that said what they cost, by tenant and "prompt" or "completion"."""
+    tokens: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """Of answers that said what they cost, by tenant: of prompts, of answers."""
     limited: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """By key, and "requests" or "tokens"."""
     waits: dict[str, Histogram] = field(default_factory=dict[str, Histogram])
@@ -70,6 +70,10 @@ class Stats:
     resumed: int = 0
     """Times that a stream went on from another replica."""
     load_gaps: int = 0
+
+    def used(self, tenant: str, prompt: int, completion: int) -> None:
+        before = self.tokens.get(tenant, (0, 0))
+        self.tokens[tenant] = (before[0] + prompt, before[1] + completion)
 
     def waited(self, model: str, seconds: float) -> None:
         self.waits.setdefault(model, Histogram()).add(seconds)
