@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     if options.bare:
-        llguidance_grammar.lower = lambda schema: schema
+        llguidance_grammar.lower = llguidance_grammar.any_order = lambda schema: schema
     made, size = compiler()
     tally = Tally()
     for line in options.sample.read_text("utf-8").splitlines():

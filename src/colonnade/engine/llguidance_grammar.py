@@ -16,6 +16,7 @@ from llguidance.gbnf_to_lark import gbnf_to_lark
 
 from colonnade.engine.call_grammar import locate_call, to_lark
 from colonnade.engine.grammar import Exhausted, Unenforceable, Words
+from colonnade.engine.ordering import any_order
 from colonnade.engine.schema import locate, lower
 from colonnade.wire.messages import Grammar
 
@@ -41,12 +42,20 @@ class LlguidanceCompiler:
 
     def compile(self, grammar: Grammar) -> LlguidanceMatcher:
         """Raises Unenforceable."""
-        matcher = LLMatcher(self.tokenizer, self._serialized(grammar, _LAYOUT), log_level=0)
+        matcher = self._matcher(grammar)
         if matcher.is_error():
             raise _refusal(grammar, matcher.get_error())
         if warnings := matcher.get_grammar_warnings():
             raise Unenforceable(_first_line(warnings[0]))
         return LlguidanceMatcher(self, matcher, grammar)
+
+    def _matcher(self, grammar: Grammar) -> LLMatcher:
+        """With objects in any order where the library takes that, too."""
+        for orders in (True, False) if grammar.kind == "json_schema" else (False,):
+            matcher = LLMatcher(self.tokenizer, self._serialized(grammar, _LAYOUT, orders=orders), log_level=0)
+            if not matcher.is_error():
+                break
+        return matcher
 
     def is_end(self, token: int) -> bool:
         return token in self._ends
@@ -65,13 +74,14 @@ class LlguidanceCompiler:
         guide = LLMatcher(self.tokenizer, self._serialized(grammar, _USUAL), log_level=0)
         return None if guide.is_error() else guide
 
-    def _serialized(self, grammar: Grammar, layout: Layout) -> str:
-        """In llguidance's own form. Raises Unenforceable."""
+    def _serialized(self, grammar: Grammar, layout: Layout, *, orders: bool = False) -> str:
+        """In llguidance's own form; `orders`: with other orders of properties than a schema's. Raises Unenforceable."""
         match grammar.kind:
             case "regex":
                 return LLMatcher.grammar_from_regex(grammar.text)
             case "json_schema":
-                schema = json.dumps(lower(_json(grammar.text)))
+                lowered = lower(_json(grammar.text))
+                schema = json.dumps(any_order(lowered) if orders else lowered)
                 return LLMatcher.grammar_from_json_schema(schema, defaults=layout)  # pyright: ignore[reportArgumentType]
             case "calls":
                 return LLMatcher.grammar_from_lark(to_lark(_json(grammar.text), self._is_token, layout))

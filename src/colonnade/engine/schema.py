@@ -82,7 +82,13 @@ def _lowered(schema: Schema, resolve: Resolve) -> Schema:
     if "if" not in schema:
         schema.pop("then", None)
         schema.pop("else", None)
-    if conditions:
+    if (
+        len(conditions) == 1
+        and {"allOf", "anyOf"}.isdisjoint(schema)
+        and list(mapping(conditions[0]) or ()) == ["anyOf"]
+    ):
+        schema |= conditions[0]
+    elif conditions:
         schema["allOf"] = [*(sequence(schema.get("allOf")) or ()), *conditions]
     return schema
 
