@@ -39,6 +39,9 @@ class Table:
     def run(self, batch: Batch) -> Floats:
         return TARGET_PVV[batch.positions[batch.sampled], batch.tokens[batch.sampled]]
 
+    def hidden(self, batch: Batch) -> Floats | None:
+        return None
+
     def forget(self) -> None:
         pass
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM
 
 from colonnade.engine.folder import SHIPPED, ModelFolder
+from colonnade.engine.kernels.ops import Batch, Floats
 from colonnade.engine.limits import Limits
 from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.spot import Span, Spot, layout
 from colonnade.engine.step import Chunk
-from colonnade.engine.worker import LoadedWorker, load_worker
+from colonnade.engine.worker import KEEPS_NONE, LoadedWorker, load_worker
 from colonnade.wire.messages import Delta, Logprob, Namespace, Sampling, Scoring, Submit
 from colonnade.wire.settings import EngineSettings
 
@@ -154,3 +155,70 @@ def test_logits_that_are_no_numbers_end_a_scored_request_alone(tmp_path: Path) -
     assert (deltas[bad][-1].finish, deltas[bad][-1].reason[:20]) == ("error", "the model's logits a")
     assert [len(delta.scores or []) for delta in deltas[bad]] == [4, 0]
     assert (deltas[good][-1].finish, sum(len(delta.scores or []) for delta in deltas[good])) == ("length", 7)
+
+
+def hidden(model: str, prompt: list[int]) -> NDArray[np.float32]:
+    """[T, D] behind the last norm, by transformers."""
+    theirs = AutoModelForCausalLM.from_pretrained(SHIPPED / model, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        return theirs.model(torch.tensor([prompt])).last_hidden_state[0].numpy()
+
+
+def vector(deltas: list[Delta]) -> NDArray[np.float32]:
+    return np.frombuffer(deltas[-1].vector, "<f4")
+
+
+def test_vectors_are_transformers_hidden_states_whatever_the_chunks_the_cache_and_the_company(case: Case) -> None:
+    prompt = case.prompt[:130]
+    theirs_TD = hidden(case.model, prompt)
+    expected = {"last": theirs_TD[-1], "mean": theirs_TD.mean(0)}
+    for pooling in ("last", "mean"):
+        found: list[NDArray[np.float32]] = []
+        for chunk, kernels in ((512, "native"), (7, "native"), (1, "native"), (64, "torch")):
+            loaded = case.loaded if kernels == "native" else load(case.model, "torch")
+            scorer = Scorer(loaded, prefill_chunk=chunk)
+            for company in (False, True):
+                if company:
+                    scorer.submit(prompt[:50], sampling=Sampling(max_tokens=5, temperature=0.0, logprobs=1))
+                key = scorer.submit(prompt, Scoring(pooling=pooling))
+                found.append(vector(scorer.run()[key]))
+        assert all((each == found[0]).all() for each in found[:6])
+        assert all(np.abs(each - expected[pooling]).max() < 1e-3 for each in found)
+
+
+def test_a_vector_is_the_same_after_a_retraction(case: Case) -> None:
+    prompt = case.prompt[:100]
+    alone = Scorer(case.loaded)
+    key = alone.submit(prompt, Scoring(pooling="mean"))
+    expected = alone.run()[key][-1].vector
+    crowd = Scorer(case.loaded, pages=150, prefill_chunk=9, step_tokens=12, max_running=4, extent=2)
+    long = Sampling(max_tokens=40, temperature=0.0)
+    others = [crowd.submit(case.prompt[each : 9 + each], None, long) for each in range(3)]
+    keys = [crowd.submit(prompt, Scoring(pooling="mean")) for _ in range(2)]
+    deltas = crowd.run()
+    assert [deltas[key][-1].vector for key in keys] == [expected, expected]
+    assert all(deltas[key][-1].finish == "length" for key in others)
+    assert crowd.scheduler.retractions
+
+
+def test_a_model_that_keeps_no_hidden_states_says_so(case: Case) -> None:
+    class Blind:
+        """A program that has no hidden states to give."""
+
+        def run(self, batch: Batch) -> Floats:
+            return np.zeros((len(batch.sampled), 1024), dtype=np.float32)
+
+        def hidden(self, batch: Batch) -> Floats | None:
+            return None
+
+        def forget(self) -> None:
+            pass
+
+    loaded = load(case.model)
+    loaded.worker.use(Blind())
+    scorer = Scorer(loaded)
+    vectors = scorer.submit([1, 2, 3], Scoring(pooling="mean"))
+    other = scorer.submit([4, 5, 6], None)
+    deltas = scorer.run()
+    assert (deltas[vectors][-1].finish, deltas[vectors][-1].reason) == ("error", KEEPS_NONE)
+    assert deltas[other][-1].finish == "length"

@@ -19,7 +19,7 @@ from colonnade.engine.__main__ import main
 from colonnade.engine.config import EngineConfig
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.process import Servable
-from colonnade.engine.step import Drawn, Result, Step
+from colonnade.engine.step import Chunk, Drawn, Result, Scored, Step
 from colonnade.wire.errors import BadModel
 from colonnade.wire.messages import Logprob
 
@@ -31,6 +31,7 @@ class Parrot:
     pace: float
     scripts: dict[int, tuple[int, list[int]]] = field(default_factory=dict)
     wanted: dict[int, int | None] = field(default_factory=dict)
+    prompts: dict[int, list[int]] = field(default_factory=dict)
 
     def run(self, step: Step) -> Result:
         time.sleep(self.pace)
@@ -38,11 +39,17 @@ class Parrot:
             prompt = list(admit.tokens[: admit.prompt_length])
             self.scripts[admit.slot] = (admit.prompt_length, self.script(prompt))
             self.wanted[admit.slot] = admit.sampling.logprobs
+            self.prompts[admit.slot] = prompt
         drawn = [self.draw(chunk.slot, chunk.start + len(chunk.pages)) for chunk in step.chunks if chunk.sample]
-        return Result(step.number, tuple(drawn))
+        return Result(step.number, tuple(drawn), tuple(self.score(chunk) for chunk in step.chunks if chunk.scored[1]))
+
+    def score(self, chunk: Chunk) -> Scored:
+        """Each token is as probable as any; of a vector nothing is told."""
+        tokens = self.prompts[chunk.slot][chunk.scored[0] + 1 : chunk.scored[1] + 1]
+        return Scored(chunk.slot, [Logprob(token, -0.5, [(token, -0.5)]) for token in tokens])
 
     def script(self, prompt: Sequence[int]) -> list[int]:
-        start, end = (self.tokenizer.token_to_id(mark) for mark in ("<|im_start|>", "<|im_end|>"))
+        start, end = (self.tokenizer.token_to_id(mark) or 0 for mark in ("<|im_start|>", "<|im_end|>"))
         role = self.tokenizer.encode("user\n", add_special_tokens=False).ids
         for index in range(len(prompt) - 1, -1, -1):
             said = index + 1 + len(role)

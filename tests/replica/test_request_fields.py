@@ -1,16 +1,21 @@
 import contextlib
 import inspect
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from anthropic.types import message_count_tokens_params, message_create_params
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types import completion_create_params
+from openai.types import completion_create_params, embedding_create_params
 from openai.types.chat import completion_create_params as chat_create_params
 
-from colonnade.replica import completions
+from colonnade.replica import completions, messages
+from colonnade.replica.embeddings import EmbeddingRequest
+from colonnade.replica.messages import CountRequest, MessagesRequest
 from colonnade.replica.refused import REFUSED
 from colonnade.replica.requests import ChatRequest, CompletionRequest, read
 from colonnade.wire.errors import InvalidRequest
@@ -164,13 +169,28 @@ def test_false_is_not_zero():
 
 def fields_of(params: Any) -> set[str]:
     """Of the client's base class and of the ones for a stream and for none."""
-    kinds = [kind for _, kind in inspect.getmembers(params, inspect.isclass) if "CreateParams" in kind.__name__]
+    found = inspect.getmembers(params, inspect.isclass)
+    kinds = [kind for name, kind in found if re.search("(Create|CountTokens)Params", name)]
     return {name for kind in kinds for name in kind.__annotations__}
 
 
 @pytest.mark.parametrize(
-    ("params", "kind"), [(chat_create_params, ChatRequest), (completion_create_params, CompletionRequest)]
+    ("params", "kind", "refusals"),
+    [
+        (chat_create_params, ChatRequest, REFUSED),
+        (completion_create_params, CompletionRequest, completions.HERE),
+        (embedding_create_params, EmbeddingRequest, {}),
+        (message_create_params, MessagesRequest, messages.REFUSED),
+        (message_count_tokens_params, CountRequest, messages.REFUSED),
+    ],
 )
-def test_every_field_of_the_official_client_is_honoured_or_refused(params: Any, kind: type[msgspec.Struct]):
-    known = {field.encode_name for field in msgspec.structs.fields(kind)} | set(REFUSED)
-    assert fields_of(params) - known == set()
+def test_every_field_of_the_official_clients_is_honoured_or_refused(params: Any, kind: Any, refusals: dict[str, Any]):
+    known = {field.encode_name for field in msgspec.structs.fields(kind)} | set(refusals)
+    assert fields_of(params) - HEADERS - known == set()
+    page = (Path(__file__).parents[2] / "docs" / "api.md").read_text("utf-8")
+    told = {name for name in kind.__struct_encode_fields__ if f"`{name}`" not in page and f"{name}." not in page}
+    assert told == set(), "fields that the page does not tell of"
+
+
+HEADERS = {"betas", "user_profile_id"}
+"""What Anthropic's client sends in headers and not in the body."""

@@ -66,7 +66,7 @@ class Request:
         self.sampling = submit.sampling
         self.choice = submit.choice
         self.scoring = submit.scoring
-        self.scored = submit.scoring.start if submit.scoring else 0  # positions before it need no score any more
+        self.scored = _begin(submit)  # positions before it need no score any more
         self.namespace = submit.namespace.key(weights)
         self.marks = submit.marks
         self.priority = submit.priority
@@ -177,6 +177,14 @@ class Request:
             assert self.lease.length <= self.computed <= len(self.pages) < self.limit
             assert self.computed <= self.wanted <= self.limit
             assert not self.drafted or self.in_flight
+
+
+def _begin(submit: Submit) -> int:
+    """Where it is to be scored from; one whose last token alone counts, nowhere."""
+    scoring = submit.scoring
+    if scoring is None:
+        return 0
+    return len(submit.prompt) if scoring.pooling == "last" else scoring.start
 
 
 def enlist(requests: list[Request], request: Request) -> None:

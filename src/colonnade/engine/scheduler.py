@@ -212,7 +212,7 @@ class Scheduler:
             request.in_flight -= 1
             if chunk.scored[1]:
                 scores = scored.popleft()
-                if request.state is State.RUNNING:
+                if request.state is State.RUNNING and (scores.logprobs or scores.error):
                     deltas.append(self._tell_scores(request, chunk, scores))
             if not chunk.sample:
                 continue
@@ -283,7 +283,8 @@ class Scheduler:
         position = len(request.tokens) - len(draws) - request.prompt_length
         logprobs = [draw.logprob for draw in draws if draw.logprob is not None] or None
         cached, request.untold = request.untold, 0
-        return Delta(request.key, position, [draw.token for draw in draws], logprobs, finish, cached)
+        vector = draws[-1].vector
+        return Delta(request.key, position, [draw.token for draw in draws], logprobs, finish, cached, vector=vector)
 
     def _tell_scores(self, request: Request, chunk: Chunk, scores: Scored) -> Delta:
         if scores.error:

@@ -82,10 +82,14 @@ class Drawn(msgspec.Struct, frozen=True):
     logprob: Logprob | None = None
     error: str = ""
     ahead: Sequence[int] = ()
+    vector: bytes = b""
+    """Of the prompt, where `Scoring.pooling` asks for it; the token is none then."""
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """What a chunk's scored positions gave, in order; one a chunk that has some. `error` ends that request."""
+    """What a chunk's scored positions gave, in order; one a chunk that has some. `error` ends that request.
+
+    Empty where they go into a vector: what was pooled is not told, and begins anew after a retraction."""
 
     slot: int
     logprobs: list[Logprob]

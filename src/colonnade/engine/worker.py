@@ -6,7 +6,6 @@ result = loaded.worker.run(step)
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +17,21 @@ from numpy.typing import NDArray
 from colonnade.engine import sampler
 from colonnade.engine.columns import NOT_FINITE, Columns, DrawRows, Rows, by_rows
 from colonnade.engine.constraint import Constraints
+from colonnade.engine.facts import Clock, Progress, facts_of
 from colonnade.engine.folder import ModelFolder
 from colonnade.engine.grammar import Compiler
 from colonnade.engine.kernels.choice import choose_kernels
 from colonnade.engine.kernels.ops import Batch, Floats, Kernels, Program, Repacks
 from colonnade.engine.memory import CacheSettings, cache_size
-from colonnade.engine.resident import Binder, Bound, Held, Resident, device_of
+from colonnade.engine.pooling import Pooling
+from colonnade.engine.resident import Binder, Held, Resident
 from colonnade.engine.sampler import Choose
 from colonnade.engine.spot import Span, Spot, layout
 from colonnade.engine.step import Admit, Chunk, Drawn, Result, Scored, Step
 from colonnade.wire.errors import BadSetting
 from colonnade.wire.messages import Sampling, Scoring
 
-Progress = Callable[[str], None]
+KEEPS_NONE = "this model's forward pass keeps no hidden states, so that it gives no vectors"
 
 
 class WorkerSettings(CacheSettings, Protocol):
@@ -97,6 +98,7 @@ class ModelWorker:
         self._choose = choose
         self._draw_rows = draw_rows or by_rows(choose)
         self._columns = Columns(slots)
+        self._pooling = Pooling()
         self._by_chance = by_chance
         self._constraints = constraints
         self._vocab_size = vocab_size
@@ -121,9 +123,33 @@ class ModelWorker:
         spans, spots = layout(step.chunks)
         batch = self._batch(step.chunks)
         self._constraints.prepare(spots)
+        if self._pooling.among(step.chunks):
+            return self._pooled(self._program, step, batch, spans, spots)
         logits_SV = self._program.run(batch)
         scored = tuple(self._score(logits_SV, span) for span in spans)
         return Result(step.number, self._verify(logits_SV, spots), scored)
+
+    def _pooled(self, program: Program, step: Step, batch: Batch, spans: list[Span], spots: list[Spot]) -> Result:
+        """A step with requests for vectors in it. Where there are others, it is computed twice: for hidden states, and
+        for logits."""
+        pools = {chunk.slot for chunk in step.chunks if chunk.slot in self._pooling}
+        hidden_SD = program.hidden(batch)
+        if hidden_SD is None:
+            self._errors |= dict.fromkeys(pools, KEEPS_NONE)
+            hidden_SD = np.zeros((len(batch.sampled), 1), dtype=np.float32)
+        vectors = self._pooling.take(hidden_SD, spans, spots)
+        drawn: dict[int, list[Drawn]] = {spot.slot: [] for spot in spots}
+        scored = {span.chunk.slot: Scored(span.chunk.slot, []) for span in spans}
+        for slot, vector_D in vectors.items():
+            error = self._errors.get(slot, "") or ("" if np.isfinite(vector_D).all() else sampler.NOT_FINITE)
+            drawn[slot].append(Drawn(slot, 0, error=error, vector=vector_D.astype("<f4").tobytes()))
+        if len(pools) < len(step.chunks):
+            logits_SV = program.run(batch)
+            scored |= {it.chunk.slot: self._score(logits_SV, it) for it in spans if it.chunk.slot not in pools}
+            for each in self._verify(logits_SV, [spot for spot in spots if spot.slot not in pools]):
+                drawn[each.slot].append(each)
+        told = tuple(each for draws in drawn.values() for each in draws)
+        return Result(step.number, told, tuple(scored.values()))
 
     def _admit(self, admit: Admit) -> None:
         tokens = np.asarray(admit.tokens, dtype=np.int64)
@@ -137,6 +163,7 @@ class ModelWorker:
             self._errors[admit.slot] = error
         self._prompts[admit.slot] = admit.prompt_length
         self._columns.enter(admit.slot, admit.sampling, admit.choice)
+        self._pooling.enter(admit.slot, admit.scoring)
         self._constraints.enter(admit.slot, admit.sampling.grammar, admit.tokens[admit.prompt_length :])
 
     def _batch(self, chunks: tuple[Chunk, ...]) -> Batch:
@@ -293,7 +320,7 @@ def load_worker(
     `cache` is a folder for digests of weights and for their 8-bit copies (`COLONNADE_HOME/cache`). `held`: weights that
     are in memory already; others than these settings ask for are left alone. Raises BadModel and BadSetting.
     """
-    clock = _Clock(progress)
+    clock = Clock(progress)
     clock.enter("kernels")
     kernels = _kernels(settings)
     binder = _binder(kernels, settings, clock.enter, cache)
@@ -318,7 +345,7 @@ def load_worker(
     )
     clock.enter("warm")
     worker.run(Step(0, (Admit(0, [0], 1, [], Sampling(), 0),), (Chunk(0, 0, [0], True),)))
-    facts = _facts(kernels, bound, pages, context) | {"kv_dtype": settings.kv_dtype} | clock.seconds()
+    facts = facts_of(kernels, bound, pages, context) | {"kv_dtype": settings.kv_dtype} | clock.seconds()
     resident = Resident(bound, binder, worker.use)
     return LoadedWorker(worker, resident, bound.fingerprint, facts, pages, context, folder.eos_token_ids)
 
@@ -350,37 +377,3 @@ def _compiler(folder: ModelFolder, vocab_size: int, *, guess: bool) -> Compiler:
     from colonnade.engine.llguidance_grammar import LlguidanceCompiler  # only where a grammar is asked for
 
     return LlguidanceCompiler(folder.tokenizer_path.read_text("utf-8"), vocab_size, folder.eos_token_ids, guess=guess)
-
-
-def _facts(kernels: Kernels, bound: Bound, pages: int, context: int) -> dict[str, str | int | float | bool]:
-    return {
-        "kernels": kernels.name,
-        "batch_invariant": kernels.batch_invariant,
-        "device": device_of(kernels),
-        "threads": kernels.threads,
-        "dtype": "float32",
-        "weight_dtype": bound.weight_dtype,
-        "quantisation": bound.quantisation,
-        "pages": pages,
-        "max_context": context,
-        "kv_bytes_per_token": bound.token_bytes,
-    }
-
-
-class _Clock:
-    """Seconds by phase, for the facts."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._marks: list[tuple[str, float]] = []
-
-    def enter(self, phase: str) -> None:
-        self._marks.append((phase, time.monotonic()))
-        self._progress(phase)
-
-    def seconds(self) -> dict[str, str | int | float | bool]:
-        """`seconds_PHASE` of each phase entered; the last one ends now."""
-        ends = [begun for _, begun in self._marks[1:]] + [time.monotonic()]
-        return {
-            f"seconds_{phase}": round(end - begun, 4) for (phase, begun), end in zip(self._marks, ends, strict=True)
-        }

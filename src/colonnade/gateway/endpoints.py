@@ -17,7 +17,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/generate", "Relayed to a replica of the body's `model`, or of the only one."),
     ("POST", "/score", "Relayed to a replica of the body's `model`, or of the only one."),
     ("POST", "/v1/score", "The same."),
-    ("POST", "/v1/embeddings", "Relayed to a package, the body's `model`."),
+    ("POST", "/v1/embeddings", "Relayed to a replica or a package, the body's `model`."),
     ("POST", "/v1/messages", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/messages/count_tokens", "Relayed to a replica of the body's `model`."),
     ("POST", "/v1/responses", "Relayed to a package, the body's `model`."),

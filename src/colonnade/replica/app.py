@@ -19,6 +19,7 @@ from colonnade.wire.errors import NotFound
 ROUTES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/v1/chat/completions", "Answer a conversation, whole or as a stream."),
     ("POST", "/v1/completions", "Go on from a prompt, whole or as a stream."),
+    ("POST", "/v1/embeddings", "Texts or token ids to vectors."),
     ("POST", "/v1/messages", "Answer a conversation in Anthropic's form, whole or as a stream."),
     ("POST", "/v1/messages/count_tokens", "How many tokens its prompt has."),
     ("GET", "/v1/models", "The model that is served, with its facts."),

@@ -40,6 +40,8 @@ class Piece:
     finish: str | None = None
     abort: bool = False
     stopped: str = ""
+    vector: bytes = b""
+    """Of the prompt, where it is asked for: float32, little-endian."""
     scores: tuple[Logprob, ...] | None = None
     """Of the prompt's own tokens, with the first of a choice's pieces that is not silent, where they were asked for."""
 

@@ -16,28 +16,28 @@ from colonnade.wire.messages import Logprob
 
 HERE: Mapping[str, Refusal] = {name: refusal for name, refusal in REFUSED.items() if name != "echo"}
 MAX_PROMPTS = 64
-_FORMS = "prompt: a string, a list of token ids, a list of strings or a list of lists of token ids"
+_FORMS = "a string, a list of token ids, a list of strings or a list of lists of token ids"
 
 
-def read_prompts(prompt: Any, bounds: Bounds, most: int = MAX_PROMPTS) -> list[str | list[int]]:
+def read_prompts(prompt: Any, bounds: Bounds, most: int = MAX_PROMPTS, param: str = "prompt") -> list[str | list[int]]:
     """A text or token ids for each prompt. Raises InvalidRequest."""
     listed = cast(list[Any], prompt) if isinstance(prompt, list) else []
     several = bool(listed) and not isinstance(listed[0], int)
     prompts: list[Any] = listed if several else [prompt]
     if len(prompts) > most:
-        raise InvalidRequest(f"prompt: {len(prompts)} prompts; at most {most} in a request", param="prompt")
-    return [_one(each, f"prompt[{index}]" if several else "prompt", bounds) for index, each in enumerate(prompts)]
+        raise InvalidRequest(f"{param}: {len(prompts)} of them; at most {most} in a request", param=param)
+    return [_one(each, f"{param}[{index}]" if several else param, bounds) for index, each in enumerate(prompts)]
 
 
 def _one(prompt: Any, param: str, bounds: Bounds) -> str | list[int]:
     if isinstance(prompt, str):
         return prompt
     if not isinstance(prompt, list) or not prompt:
-        raise InvalidRequest(_FORMS, param=param)
+        raise InvalidRequest(f"{param}: {_FORMS}", param=param)
     tokens = cast(list[Any], prompt)
     for token in tokens:
         if type(token) is not int:
-            raise InvalidRequest(_FORMS, param=param)
+            raise InvalidRequest(f"{param}: {_FORMS}", param=param)
         if not 0 <= token < bounds.vocab_size:
             raise InvalidRequest(f"{param}: token {token} is not in 0 to {bounds.vocab_size - 1}", param=param)
     return tokens

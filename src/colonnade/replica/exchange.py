@@ -43,6 +43,7 @@ READERS: dict[str, tuple[Callable[[Intake, bytes, Identity], Awaitable[Taken]], 
     "/v1/completions": (Intake.completion, "completions"),
     "/v1/messages": (Intake.message, "messages"),
     "/generate": (Intake.generate, "generate"),
+    "/v1/embeddings": (Intake.embedding, "embeddings"),
     "/score": (Intake.score, "score"),
     "/v1/score": (Intake.score, "score"),
 }

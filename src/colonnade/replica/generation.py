@@ -130,7 +130,7 @@ class Generation:
                 replay=self._past.replay(index) if self._past else [],
                 namespace=Namespace(self.identity.tenant, self.order.salt),
                 priority=self._priority,
-                begun=self.started,
+                begun=self.started or (self.order.silent and len(self._submitted) > 1),
                 marks=sorted({mark.length for mark in self.order.marks}),
                 scoring=self._scoring(index),
             ),
@@ -165,7 +165,7 @@ class Generation:
         if index - index % self.order.n not in self._begun:
             self._follow(index - index % self.order.n, delta.cached)
         if self.order.silent:
-            delta = Delta(delta.key, delta.position, [], finish="length")
+            delta = Delta(delta.key, delta.position, [], finish="length", vector=delta.vector)
         if owed := self._choices[index].owed:
             if not self._choices[index].settle((delta.logprobs or [])[:owed]):
                 self._end("replay_differs", Internal("the answer cannot be gone on with: other tokens were drawn"))
@@ -179,6 +179,7 @@ class Generation:
 
     def _feed(self, index: int, delta: Delta) -> None:
         piece = self._scored(index, self._choices[index].feed(delta.tokens, delta.logprobs, delta.finish))
+        piece = replace(piece, vector=delta.vector) if delta.vector else piece
         self._completion += len(piece.tokens)
         self._watch.tokens(index, len(piece.tokens))
         if piece.abort:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from colonnade.replica import completions, generate
 from colonnade.replica.chat import ChatShape, conversation, offered_tools
 from colonnade.replica.completions import MAX_PROMPTS, CompletionShape, Echo, echo, read_prompts
+from colonnade.replica.embeddings import MAX_INPUTS, EmbeddingRequest, EmbeddingShape, check_dimensions
 from colonnade.replica.form import Form, asked_form, chat_form
 from colonnade.replica.generate import GenerateRequest, as_completion, scored_from
 from colonnade.replica.generate_shape import Asked, GenerateShape
@@ -201,6 +202,19 @@ class Intake:
         shape = ScoreShape(self._label(identity), softmax=request.apply_softmax)
         return Taken(order, shape, warned, self.fingerprint)
 
+    async def embedding(self, body: bytes, identity: Identity) -> Taken:
+        """Raises InvalidRequest."""
+        request, warned = read(body, EmbeddingRequest, strict=self._strict, refused={})
+        check_dimensions(request, int(self.model.folder.config["hidden_size"]))
+        completion = CompletionRequest(
+            model=request.model, prompt=request.input, max_tokens=0, temperature=0.0, priority=request.priority
+        )
+        telling = Telling(pooling=request.pooling or "last")
+        order, _ = await self._complete(completion, identity, telling, most=MAX_INPUTS, param="input")
+        base64 = request.encoding_format == "base64"
+        shape = EmbeddingShape(self._label(identity), request.dimensions, base64=base64)
+        return Taken(order, shape, warned, self.fingerprint)
+
     async def _complete(
         self,
         request: CompletionRequest,
@@ -208,16 +222,17 @@ class Intake:
         telling: Telling,
         body: bytes = b"",
         most: int = MAX_PROMPTS,
+        param: str = "prompt",
     ) -> tuple[Order, list[Encoded]]:
         self.model.check_name(request.model)
         grammar = await self._grammar(asked_form(request))
-        given = read_prompts(request.prompt, self.bounds, most)
+        given = read_prompts(request.prompt, self.bounds, most, param)
         encoded = [await self._encode(each, special=True) if isinstance(each, str) else Encoded(each) for each in given]
         marks: Sequence[Mark] = ()
         if body and not request.cache_salt and isinstance(request.prompt, str):
             marks = self._marking.text(body, identity, request.prompt, encoded[0])
         prompts, limit = [each.tokens for each in encoded], (request.max_tokens, _ANSWER)
-        order = self._order(request, prompts, identity, limit, "prompt", telling, grammar, marks=marks)
+        order = self._order(request, prompts, identity, limit, param, telling, grammar, marks=marks)
         return order, encoded
 
     async def _grammar(self, form: Form | None) -> Grammar | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from colonnade import __version__
 from colonnade.replica.caretaker import NewWeights
+from colonnade.replica.embeddings import EmbeddingRequest
 from colonnade.replica.generate import GenerateRequest
 from colonnade.replica.messages import CountRequest, MessagesRequest
 from colonnade.replica.native import AbortRequest
@@ -19,6 +20,7 @@ from colonnade.replica.scoring import ScoreRequest
 BODIES: dict[str, type[msgspec.Struct]] = {
     "/v1/chat/completions": ChatRequest,
     "/v1/completions": CompletionRequest,
+    "/v1/embeddings": EmbeddingRequest,
     "/v1/messages": MessagesRequest,
     "/v1/messages/count_tokens": CountRequest,
     "/generate": GenerateRequest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from colonnade.replica.identity import SEED_LIMIT
 from colonnade.replica.landmarks import Mark
@@ -39,10 +40,14 @@ class Telling:
     logprobs: int | None = None
     labels: tuple[int, ...] = ()
     scored: int | None = None
+    pooling: Literal["", "last", "mean"] = ""
+    """A vector of each prompt instead."""
 
     @property
     def scoring(self) -> Scoring | None:
-        return None if self.scored is None else Scoring(self.scored, self.logprobs or 0, self.labels)
+        if self.scored is None and not self.pooling:
+            return None
+        return Scoring(self.scored or 0, self.logprobs or 0, self.labels, self.pooling)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,5 +134,6 @@ def _join(pieces: list[Piece]) -> Piece:
         logprobs=tuple(each for piece in pieces for each in piece.logprobs),
         finish=pieces[-1].finish,
         stopped=pieces[-1].stopped,
+        vector=pieces[-1].vector,
         scores=next((piece.scores for piece in pieces if piece.scores is not None), None),
     )

@@ -47,11 +47,16 @@ class Sampling(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Scoring(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The log-probabilities of a prompt's own tokens, wanted beside an answer: of each behind position `start`."""
+    """The log-probabilities of a prompt's own tokens, wanted beside an answer: of each behind position `start`.
+
+    With `pooling`, a vector is wanted instead, the last token's hidden state or the mean of all, and no answer: one
+    token is asked for, and the one that comes says nothing.
+    """
 
     start: int = 0
     top: int = 0  # and of so many most likely in its place
     labels: tuple[int, ...] = ()  # and of these
+    pooling: Literal["", "last", "mean"] = ""
 
 
 class Namespace(msgspec.Struct, frozen=True, array_like=True):
@@ -146,6 +151,7 @@ class Delta(msgspec.Struct, frozen=True, array_like=True):
     cached: int = 0  # prompt tokens that came from the prefix cache
     reason: str = ""  # with finish == "error": what happened, in words
     scores: list[Logprob] | None = None  # of prompt tokens, going on where those before ended; none with tokens
+    vector: bytes = b""  # of the prompt, where one was wanted: float32, little-endian
 
 
 class Load(msgspec.Struct, frozen=True, array_like=True):

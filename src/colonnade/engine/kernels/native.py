@@ -155,11 +155,25 @@ class NativeProgram:
         assert result.few, "a forward pass ends with the sampled rows"
         tape.record(self._program, result)
         self._width = result.width
+        self._result, self._kept = tape.result, tape.kept
+        self._kept_width = tape.hidden.width if tape.hidden else 0
 
     def run(self, batch: Batch) -> Floats:
-        logits_SV = np.empty((len(batch.sampled), self._width), dtype=np.float32)
-        self._program.run(batch.tokens, batch.slots, batch.positions, batch.pages, batch.sampled, logits_SV)
-        return logits_SV
+        return self._run(batch, self._width)
+
+    def hidden(self, batch: Batch) -> Floats | None:
+        if self._kept < 0:
+            return None
+        self._program.result(self._kept)
+        try:
+            return self._run(batch, self._kept_width)
+        finally:
+            self._program.result(self._result)
+
+    def _run(self, batch: Batch, width: int) -> Floats:
+        out_SN = np.empty((len(batch.sampled), width), dtype=np.float32)
+        self._program.run(batch.tokens, batch.slots, batch.positions, batch.pages, batch.sampled, out_SN)
+        return out_SN
 
     def forget(self) -> None:
         self._program.forget()
@@ -187,6 +201,10 @@ class _Tape:
 
     geometry: Geometry
     stages: list[_Stage] = field(default_factory=list)
+    hidden: _Slab | None = None
+    result: int = -1
+    kept: int = -1
+    """The buffers of the result and of what is kept."""
 
     def embed(self, table: _native.Matrix) -> _Slab:
         return self._note("embed", _Slab(table.columns, False), table=table)
@@ -219,6 +237,10 @@ class _Tape:
         assert q.width == shape.heads * shape.head_dim
         assert not q.few
         return self._note("attend", _Slab(shape.heads * shape.value_width, False), q=q, layer=layer, window=window)
+
+    def keep(self, x: _Slab) -> None:
+        assert x.few
+        self.hidden = x
 
     def swiglu(self, gate_up: _Slab) -> _Slab:
         return self._note("swiglu", _Slab(gate_up.width // 2, gate_up.few), gate_up=gate_up, few=gate_up.few)
@@ -289,6 +311,8 @@ class _Tape:
             inputs = {key: buffers[id(value)] for key, value in stage.inputs.items()}
             getattr(program, stage.name)(**inputs, **stage.others, out=out)
             for value in {id(value): value for value in stage.inputs.values()}.values():
-                if last_use[id(value)] == place:
+                if last_use[id(value)] == place and value is not self.hidden:
                     free.setdefault(value.width, []).append(buffers[id(value)])
-        program.result(buffers[id(result)])
+        self.result = buffers[id(result)]
+        self.kept = -1 if self.hidden is None else buffers[id(self.hidden)]
+        program.result(self.result)

@@ -143,6 +143,10 @@ class Ops(Protocol):
         """The sampled rows, [S, ...]."""
         ...
 
+    def keep(self, x: Value) -> None:
+        """The hidden states before the head, normed: what `Program.hidden` gives."""
+        ...
+
     def columns(self, x: Value, first: int, count: int) -> Value:
         """Columns [first, first + count)."""
         ...
@@ -175,6 +179,11 @@ class Program(Protocol):
 
     def run(self, batch: Batch) -> Floats:
         """Logits [S, V], contiguous; the memory is the caller's."""
+        ...
+
+    def hidden(self, batch: Batch) -> Floats | None:
+        """The hidden states [S, D] that the forward pass keeps, instead of the logits; None where it keeps none. `run`
+        may follow for the same batch: both write the same keys and values."""
         ...
 
     def forget(self) -> None:

@@ -77,11 +77,20 @@ class TorchProgram:
     def run(self, batch: Batch) -> Floats:
         return self.step(batch).float().cpu().numpy()
 
+    @torch.inference_mode()
+    def hidden(self, batch: Batch) -> Floats | None:
+        step = self._step(batch)
+        self._forward(step)
+        return None if step.kept is None else step.kept.float().cpu().numpy()
+
     def step(self, batch: Batch) -> Tensor:
         """Logits [S, V], on the device."""
+        return self._forward(self._step(batch))
+
+    def _step(self, batch: Batch) -> _Step:
         step = _Step(batch, self._geometry, self._device)
         step.bind(*self._made_cache(), self._cosines, self._sines)
-        return self._forward(step)
+        return step
 
     def forget(self) -> None:
         self._cache = None
@@ -106,6 +115,7 @@ class _Step:
         self._tokens_T = self._long(batch.tokens)
         self._positions_T = self._long(batch.positions)
         self._sampled_S = self._long(batch.sampled)
+        self.kept: Tensor | None = None
         self._pages_T = self._long(batch.pages[batch.slots, batch.positions])
         self._runs = [
             (begin, end, self._long(batch.pages[batch.slots[begin], : batch.positions[end - 1] + 1]))
@@ -180,6 +190,9 @@ class _Step:
     def swiglu(self, gate_up: Tensor) -> Tensor:
         gate, up = gate_up.chunk(2, -1)
         return functional.silu(gate) * up
+
+    def keep(self, x: Tensor) -> None:
+        self.kept = x
 
     def sampled(self, x: Tensor) -> Tensor:
         return x[self._sampled_S]

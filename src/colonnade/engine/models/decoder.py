@@ -113,7 +113,9 @@ class Decoder:
                 x_TD = block.finish(ops, block.mix(ops, x_TD), x_TD)
             # Behind the last block's keys and values only the sampled tokens matter.
             last_SD = blocks[-1].finish(ops, ops.sampled(blocks[-1].mix(ops, x_TD)), ops.sampled(x_TD))
-            return ops.linear(norm(ops, last_SD), head)
+            hidden_SD = norm(ops, last_SD)
+            ops.keep(hidden_SD)
+            return ops.linear(hidden_SD, head)
 
         return forward
 
