@@ -2,19 +2,23 @@
 
 The robots of examples/phone_call speak with espeak-ng in real time, every third one pausing for 300 ms in the middle of
 a sentence, every tenth one breaking into the desk's confirmation. Printed: how many calls ended with the right book,
-turns cut off, from the last voiced frame in to the first voiced frame out, the budget of each stage, and how fast a
-barge-in stops the sound. The machine probe is beside them; on a busy machine quote the shares, not the milliseconds.
+turns cut off, from the last voiced frame in to the first voiced frame out, the budget of each stage, how fast a
+barge-in stops the sound, and the processor time of each part. The machine probe is beside them; on a busy machine quote
+the shares and the processor time, not the milliseconds.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import sys
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "phone_call"))
 
@@ -46,8 +50,32 @@ async def main(count: int, at_once: int) -> None:
                 told(number, caller, outcome, right, held)
                 return outcome, right
 
+        before, began = spent(house), time.monotonic()
         found = await asyncio.gather(*(one(number, caller) for number, caller in enumerate(callers)))
+        after, seconds = spent(house), (time.monotonic() - began) * min(at_once, count)
     report(found, at_once)
+    print(
+        "\nCPU per second of a call: "
+        + ", ".join(f"{name} {(after[name] - before[name]) / seconds:.3f}" for name in after)
+    )
+
+
+def spent(house: dict[str, Any]) -> dict[str, float]:
+    """CPU seconds of each step's process, of the chain's parent and of the model's processes."""
+    steps = {each["step"]: cpu(each["pid"]) for each in house["steps"]}
+    below = descendants(house["model"]["pid"])
+    return {**steps, "websocket": cpu(house["pid"]), "model": sum(map(cpu, below))}
+
+
+def cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def descendants(pid: int) -> list[int]:
+    """With itself."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in descendants(int(child)))]
 
 
 def clear(book: Path, caller: Script) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from colonnade import chains
 from colonnade.chains import Options, Step, depends, entry
 from colonnade.wire.errors import NotFound, Overloaded
 
+GATE = threading.Semaphore(0)
 SEEN: dict[str, int] = {}
 """How often something happened, where the steps share this process."""
 
@@ -48,6 +50,23 @@ class Blobs(Step):
     def run_remote(self, data: bytes) -> bytes:
         """Sync: it runs in a thread."""
         return data[::-1]
+
+
+class Busy(Step):
+    """Sync, one at a time: `spin` in its own code until something stops it, or `hold` inside of a lock."""
+
+    options = Options(concurrency=1, queue=1)
+
+    def run_remote(self, what: str) -> str:
+        try:
+            seen(f"{what} began")
+            while what == "spin":
+                pass
+            if what == "hold":
+                GATE.acquire()
+        finally:
+            seen(f"{what} ended")
+        return what
 
 
 class Liar(Step):
@@ -184,6 +203,7 @@ class Shop(Step):
         pipe: Pipe = depends(Pipe),
         narrow: Narrow = depends(Narrow),
         mirror: Mirror = depends(Mirror),
+        busy: Busy = depends(Busy),
     ) -> None:
         self._middle = middle
         self._tail = tail

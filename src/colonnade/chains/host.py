@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 
 from colonnade.chains.contract import METHOD, Contract
 from colonnade.chains.frames import Parts
+from colonnade.chains.interruptible import Interruptible
 from colonnade.chains.notes import Closing, Order, Report, Span
 from colonnade.chains.options import Options
 from colonnade.chains.reports import report_of
@@ -22,6 +22,20 @@ from colonnade.wire.errors import DeadlineExceeded
 
 Send = Callable[[Parts], Awaitable[None]]
 Receive = Callable[[], Awaitable[Parts | None]]
+
+
+class _Held:
+    """A slot. A thread keeps it until it ends, also where nobody waits for it any more."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self.thread: asyncio.Future[Any] | None = None
+
+    def give(self) -> None:
+        if self.thread is None or self.thread.done():
+            self._slots.give()
+        else:
+            self.thread.add_done_callback(lambda _: self._slots.give())
 
 
 class Host:
@@ -71,12 +85,13 @@ class Host:
             request.queued = perf_counter() - request.started
         else:
             self.slots.take()
+        held = _Held(self.slots)
         try:
-            return await self._run(self.contract.decode_arguments(parts), receive, send)
+            return await self._run(self.contract.decode_arguments(parts), receive, send, held)
         finally:
-            self.slots.give()
+            held.give()
 
-    async def _run(self, arguments: dict[str, Any], receive: Receive, send: Send) -> Parts:
+    async def _run(self, arguments: dict[str, Any], receive: Receive, send: Send, held: _Held) -> Parts:
         signature = self.contract.signature
         if signature.feed:
             arguments[signature.feed] = self._items(receive)
@@ -87,9 +102,10 @@ class Host:
             return ()
         if signature.waits:
             return self.contract.encode_answer(await self._method(**arguments))
-        call = functools.partial(contextvars.copy_context().run, self._method, **arguments)
-        loop = asyncio.get_running_loop()
-        return self.contract.encode_answer(await loop.run_in_executor(self._threads, call))
+        assert self._threads is not None
+        call = Interruptible(self._threads, functools.partial(self._method, **arguments))
+        held.thread = call.ended
+        return self.contract.encode_answer(await call.result())
 
     async def _items(self, receive: Receive) -> AsyncIterator[Any]:
         while (parts := await receive()) is not None:
