@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import uvloop
+from foreign_rig import adapter
 from gateway_house import House
 from gateway_replica import gateway, replica
 
-__all__ = ["gateway", "replica"]
+__all__ = ["adapter", "gateway", "replica"]
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:

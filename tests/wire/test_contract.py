@@ -56,6 +56,16 @@ def test_each_broken_rule_is_named(stream: bytes, wrong: str) -> None:
     assert wrong in " ".join(violations(stream))
 
 
+def test_a_stream_of_an_engine_that_tells_no_tokens() -> None:
+    """Positions count events; usage may come at the end alone, and counts what it will."""
+    first, last = event(b"1", at(1, 0)), usage_line(5, 0, 9) + event(b"2", at(2, 1, finished=(0, 1)))
+    assert violations(first + last + DONE, told=False) == []
+    assert "no usage in the last" in " ".join(violations(first + DONE, told=False))
+    assert "falls behind" in " ".join(violations(last + first + last + DONE, told=False))
+    told = tokens_line(0, [7]) + usage_line(5, 0, 9) + event(b"2", at(2, 1))
+    assert "a tokens line" in " ".join(violations(first + told + DONE, told=False))
+
+
 def test_data_need_not_be_json() -> None:
     assert violations(usage_line(1, 0, 0) + event(b"plain", at(0)) + DONE) == []
 

@@ -28,6 +28,7 @@ from colonnade.cli.waiting import until_ready
 from colonnade.drivers.records import write_atomically
 from colonnade.fleet.keys import digest, new_key, new_pepper
 from colonnade.packages.folder import is_package, open_package
+from colonnade.replica.foreign.serving import check_foreign, is_foreign
 from colonnade.wire.errors import SetupError
 from colonnade.wire.routes import KeyRecord, Route, Routes
 from colonnade.wire.settings import Resolved, to_argv
@@ -54,14 +55,18 @@ class Serving:
         """
         check_auth(settings)
         check_free(settings)
-        self._package = open_package(model) if is_package(model) else None
-        if self._package is None:
+        foreign = is_foreign(settings.replica)
+        self._package = open_package(model) if not foreign and is_package(model) else None
+        if foreign:
+            check_foreign(settings.replica)
+        elif self._package is None:
             check_model(model)
         home = Home(settings.home)
         home.prepare()
         self._session = session
         self._settings = settings
         self._model = model
+        self._what = settings.replica.engine_url if foreign else model
         self._greet = greet
         self._stop_on_eof = stop_on_eof
         self._beside = beside
@@ -103,12 +108,12 @@ class Serving:
             await self._replica.start()
             replica = await self._replica.announcement(LISTEN_S)
             self._replica_url = replica["url"]
-        with phases(f"{self._model} loaded"):
+        with phases(f"{self._what} loaded"):
             await until_ready(
                 replica["url"],
                 self._settings.fleet.start_timeout,
                 self._replica.ended(),
-                f"the replica of {self._model}",
+                f"the replica of {self._what}",
                 tell=self._session.progress,
             )
         name = await asyncio.to_thread(self._served_name, replica["url"])

@@ -45,6 +45,29 @@ def _packed(tokens: Sequence[int]) -> bytes:
     return struct.pack(f"<{len(tokens)}I", *tokens)
 
 
+class Chain:
+    """A prefix that grows, told by the same digest."""
+
+    __slots__ = ("_state", "length")
+
+    def __init__(self, state: blake2b, length: int) -> None:
+        self._state = state
+        self.length = length
+
+    @classmethod
+    def of(cls, namespace: str) -> Chain:
+        return cls(_seed(namespace), 0)
+
+    def then(self, tokens: Sequence[int]) -> Chain:
+        state = self._state.copy()
+        state.update(_packed(tokens))
+        return Chain(state, self.length + len(tokens))
+
+    @property
+    def digest(self) -> bytes:
+        return self._state.digest()
+
+
 class Node:
     """A run of tokens without a branch. `length` counts from the root to the run's end."""
 

@@ -13,14 +13,18 @@ import logging
 import os
 import re
 import secrets
+import socket
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 import uvloop
 
 from colonnade.replica.arrival import fetch, reference_of
 from colonnade.replica.backend import EngineArgv
 from colonnade.replica.face import Face
+from colonnade.replica.foreign.serving import is_foreign, serve_foreign
 from colonnade.replica.model import ServedModel
 from colonnade.replica.server import is_loopback, listen, serve, url
 from colonnade.replica.spare import Spares
@@ -59,7 +63,11 @@ def main(
 
 def replica_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m colonnade.replica", description=__doc__)
-    parser.add_argument("--model", required=True, help="a folder, a shipped model's name, or org/name on a hub")
+    parser.add_argument(
+        "--model",
+        default="",
+        help="a folder, a shipped model's name, or org/name on a hub; with --engine-url, its name at that server",
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--epoch", default=secrets.token_hex(4), help="the name of this life of the replica")
@@ -69,12 +77,34 @@ def replica_parser() -> argparse.ArgumentParser:
 
 
 async def _run(options: argparse.Namespace, resolved: Resolved, opens: Open, spares: Spares) -> str:
+    if is_foreign(resolved.replica):
+        return await serve_foreign(options.model, options.epoch, resolved, _listen(options), partial(_say, options))
+    if not options.model:
+        raise BadSetting("--model is missing", hint="it may be left out with --engine-url alone")
+    return await _run_own(options, resolved, opens, spares)
+
+
+async def _run_own(options: argparse.Namespace, resolved: Resolved, opens: Open, spares: Spares) -> str:
     own, reference = resolved.replica, reference_of(options.model)
 
     def opened(path: str, name: str) -> ServedModel:
         return opens(path, name, own.tool_parser, own.reasoning_parser)
 
     model = opened(options.model, own.served_name) if reference is None else None
+    bound = _listen(options)
+    face = Face(model, options.epoch, resolved.http, resolved.replica, spares)
+
+    async def start() -> None:
+        if reference is not None:
+            folder = await fetch(reference, resolved.home, face.fetching)
+            face.adopt(await asyncio.to_thread(opened, str(folder), own.served_name or reference.name))
+        await face.start(engine_argv(options.engine_module, face.model, resolved))
+
+    return await serve(face, bound, start, partial(_say, options, face))
+
+
+def _listen(options: argparse.Namespace) -> socket.socket:
+    """Sets `options.url`. Raises BadSetting."""
     if not is_loopback(options.host):
         hint = "bind it to 127.0.0.1 and put a gateway in front: a replica trusts who connects to it"
         raise BadSetting(f"--host {options.host} is not of this machine alone", hint=hint)
@@ -83,20 +113,23 @@ async def _run(options: argparse.Namespace, resolved: Resolved, opens: Open, spa
     except OSError as error:
         hint = "choose another --port, or 0 for a free one"
         raise BadSetting(f"cannot listen on {options.host}:{options.port}: {error.strerror}", hint=hint) from error
-    face = Face(model, options.epoch, resolved.http, resolved.replica, spares)
+    options.url = url(options.host, bound)
+    return bound
 
-    def announce() -> None:
-        line = {"url": url(options.host, bound), "events": face.events, "epoch": face.epoch, "pid": os.getpid()}
-        sys.stdout.write(f"{json.dumps(line)}\n")
-        sys.stdout.flush()
 
-    async def start() -> None:
-        if reference is not None:
-            folder = await fetch(reference, resolved.home, face.fetching)
-            face.adopt(await asyncio.to_thread(opened, str(folder), own.served_name or reference.name))
-        await face.start(engine_argv(options.engine_module, face.model, resolved))
+class _Told(Protocol):
+    @property
+    def events(self) -> str: ...
 
-    return await serve(face, bound, start, announce)
+    @property
+    def epoch(self) -> str: ...
+
+
+def _say(options: argparse.Namespace, face: _Told) -> None:
+    """It listens."""
+    line = {"url": options.url, "events": face.events, "epoch": face.epoch, "pid": os.getpid()}
+    sys.stdout.write(f"{json.dumps(line)}\n")
+    sys.stdout.flush()
 
 
 def engine_argv(module: str, model: ServedModel, resolved: Resolved) -> EngineArgv:

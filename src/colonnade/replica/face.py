@@ -58,7 +58,7 @@ class Face:
         self.http = http
         self.settings = settings
         self.metrics = Metrics()
-        self.streams = Streams(epoch)
+        self.streams: Streams[Generation] = Streams(epoch)
         self.loaded_facts: Loaded | None = None
         self.version = Version()
         self.caretaker = Caretaker(self, settings.drain_timeout)

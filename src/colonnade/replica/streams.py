@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
-from colonnade.replica.generation import Generation
 from colonnade.replica.identity import Identity
-from colonnade.wire.errors import StreamGone
+from colonnade.replica.spool import Spool
+from colonnade.wire.errors import ColonnadeError, StreamGone
 
 MAX_STREAMS = 1024
 """Kept at a time, running or not; beyond it the oldest that nobody reads is let go."""
 
 
+class Stream(Protocol):
+    """An answer that is being made, whoever makes it."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def spool(self) -> Spool: ...
+
+    def cancel(self, error: ColonnadeError | None = None) -> None: ...
+
+
+S = TypeVar("S", bound=Stream)
+
+
 @dataclass(slots=True)
-class _Kept:
-    generation: Generation
+class _Kept(Generic[S]):
+    generation: S
     digest: bytes
     timer: asyncio.TimerHandle | None = None
 
 
-class Streams:
+class Streams(Generic[S]):
     """`digest` is of the path and the body: only the same request goes on."""
 
     def __init__(self, epoch: str) -> None:
         self._epoch = epoch
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._kept: dict[tuple[str, str], _Kept[S]] = {}
 
-    def keep(self, generation: Generation, digest: bytes) -> None:
+    def keep(self, generation: S, digest: bytes) -> None:
         """From now on, until `SECONDS` after its connection ends. A stream of the same id before it is let go."""
         key = _key(generation.identity)
         self._drop(key)
@@ -35,7 +51,7 @@ class Streams:
             pass
         self._kept[key] = _Kept(generation, digest)
 
-    def detach(self, generation: Generation) -> None:
+    def detach(self, generation: S) -> None:
         """Its connection has ended."""
         key = _key(generation.identity)
         kept = self._kept.get(key)
@@ -47,7 +63,7 @@ class Streams:
         loop = asyncio.get_running_loop()
         kept.timer = loop.call_later(generation.identity.resume, self._drop, key)
 
-    def resume(self, identity: Identity, digest: bytes) -> tuple[Generation, int]:
+    def resume(self, identity: Identity, digest: bytes) -> tuple[S, int]:
         """The stream and the offset to go on from. Raises StreamGone."""
         kept = self._kept.get(_key(identity))
         event = identity.last_event

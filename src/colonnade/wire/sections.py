@@ -97,6 +97,21 @@ class ReplicaSettings:
         units.BYTES,
         "Address space of the process that renders chat templates; a chat that needs more is refused.",
     )
+    engine_url: str = setting(
+        "", units.TEXT, "Server of another engine that answers in place of ours, as http://HOST:PORT; empty: none."
+    )
+    engine_kind: str = setting(
+        "openai",
+        units.choice("openai", "vllm", "sglang", "trtllm", "llamacpp"),
+        "What that server is: it decides what is exact, what has a seam and what is refused.",
+    )
+    engine_command: str = setting(
+        "", units.TEXT, "Command that starts that server as a child; empty: it runs already, and is attached to."
+    )
+    engine_events: str = setting(
+        "", units.TEXT, "ZeroMQ endpoint at which that server publishes its cache events; empty: none are read."
+    )
+    engine_key_file: str = setting("", units.TEXT, "File with the key that that server asks for; empty: it asks none.")
 
 
 @dataclass(frozen=True)
