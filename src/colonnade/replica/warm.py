@@ -25,7 +25,7 @@ from colonnade.replica.model import ServedModel
 from colonnade.replica.spare import Spares
 from colonnade.replica.template_process import TEMPLATES, go_on
 from colonnade.replica.zygote import serve
-from colonnade.wire.errors import SetupError
+from colonnade.wire.errors import BadSetting, SetupError
 from colonnade.wire.settings import Resolved, given, load
 
 LATER = (
@@ -49,6 +49,8 @@ class Warm:
     def of(cls, model: str, resolved: Resolved) -> Warm:
         """Raises BadModel and BadSetting."""
         own = resolved.replica
+        if own.engine_url:
+            raise BadSetting("another engine's server does the work", hint="there is nothing to begin ahead of it")
         parsers = own.tool_parser, own.reasoning_parser
         served = ServedModel.open(model, own.served_name, *parsers)
         held = hold_weights(served.folder, resolved.engine, resolved.home / "cache")
