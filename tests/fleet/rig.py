@@ -55,6 +55,7 @@ class Rig:
         self.home = Home(folder)
         self.spec_of = spec_of or stand_in
         self.policy = policy
+        self.lost_after = 20.0
         self.news = asyncio.Condition()
         self.url = ""
         self.plane: WatchedPlane
@@ -66,7 +67,7 @@ class Rig:
 
     async def start_control(self) -> None:
         self._store = await SqliteStore.open(self.home.database)
-        self.plane = await WatchedPlane.open(self._store)  # type: ignore[assignment]
+        self.plane = await WatchedPlane.open(self._store, lost_after=self.lost_after)  # type: ignore[assignment]
         self.plane.news = self.news
         listener = listen(int(self.url.rpartition(":")[2] or 0), fallback=False)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"

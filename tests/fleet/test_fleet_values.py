@@ -1,4 +1,4 @@
-"""The fleet's small pure parts: keys, epochs, shares, routes, launch, boards."""
+"""The fleet's small pure parts: keys, epochs, routes, launch, boards."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from colonnade.fleet.board import Board
 from colonnade.fleet.epochs import base36, epochs
@@ -22,7 +20,6 @@ from colonnade.fleet.keys import digest, new_key, new_pepper
 from colonnade.fleet.launch import replica_spec, settings_argv
 from colonnade.fleet.lifeline import LifeLine
 from colonnade.fleet.orders import Start
-from colonnade.fleet.placement import desired_of, shares
 from colonnade.fleet.run import listen
 from colonnade.fleet.views import routes_of
 from colonnade.wire.errors import InvalidRequest, SetupError
@@ -42,21 +39,6 @@ def test_epochs_are_short_and_later_ones_sort_higher() -> None:
     assert all(re.fullmatch(r"[a-z0-9]{11}", name) for name in names)
     assert all(before < after for before, after in pairwise(names))
     assert base36(36**2 + 35, 4) == "010z"
-
-
-@given(st.integers(0, 1000), st.sets(st.text("abc", min_size=1), max_size=6))
-def test_shares_are_even_and_whole(replicas: int, clusters: set[str]) -> None:
-    found = shares(replicas, clusters)
-    assert set(found) == clusters
-    if clusters:
-        assert sum(found.values()) == replicas
-        assert max(found.values()) - min(found.values()) <= 1
-
-
-def test_a_cluster_gets_its_share_of_every_deployment() -> None:
-    wanted = (Deployment("a", "m", 3), Deployment("b", "m", 1))
-    assert [each.replicas for each in desired_of("east", ("east", "west"), wanted)] == [2, 1]
-    assert [each.replicas for each in desired_of("west", ("east",), wanted)] == [1, 0]
 
 
 def status(id: str, epoch: str, state: ReplicaState = "ready") -> ReplicaStatus:

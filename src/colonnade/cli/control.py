@@ -27,7 +27,7 @@ class Control:
 
     def deploy(self, wanted: Deployment) -> None:
         """Make it so, if nobody has changed it since it was read. Raises Conflict when somebody has."""
-        kept = ("model", "settings", "scaling", "rollout")
+        kept = ("model", "settings", "scaling", "rollout", "resources", "placement")
         body = {key: value for key, value in msgspec.to_builtins(wanted).items() if key in kept}
         self.put(wanted.name, {**body, "replicas": wanted.replicas, "generation": wanted.generation})
 
@@ -55,6 +55,9 @@ class Control:
         """The newest, oldest first. `only`: filters of GET /v1/events; what is empty is left out."""
         asked = urlencode({"limit": limit, **{name: value for name, value in only.items() if value}})
         return self.api.call("GET", f"/v1/events?{asked}")["data"]
+
+    def clusters(self) -> list[dict[str, Any]]:
+        return self.api.call("GET", "/v1/clusters")["data"]
 
     def cost(self, by: str, since: float) -> list[dict[str, Any]]:
         """`by`: what to tell apart, joined by commas."""

@@ -13,6 +13,7 @@ import logging
 import sys
 from pathlib import Path
 
+from colonnade.fleet.clusters import read_cluster
 from colonnade.fleet.home import Home
 from colonnade.fleet.run import run_agent, run_control
 from colonnade.wire.errors import ColonnadeError, SetupError
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     control.add_argument("--no-auth", action="store_true", help="gateways ask for no API keys")
     agent = roles.add_parser("agent", help="keeps one cluster's replicas as wanted")
     agent.add_argument("--cluster", default="local", help="the cluster's name")
+    agent.add_argument("--cluster-file", type=Path, metavar="FILE", help="what it is and has; its name goes before")
     agent.add_argument("--control", metavar="URL", default="", help="the control plane; default: the home's own")
     agent.add_argument("--token-file", type=Path, metavar="FILE", help="its admin token, for --control")
     for each in (control, agent):
@@ -51,7 +53,9 @@ async def _run(options: argparse.Namespace, resolved: Resolved) -> None:
     if options.role == "control":
         await run_control(home, resolved.fleet, options.port, auth=not options.no_auth)
     else:
-        await run_agent(home, resolved.fleet, options.cluster, options.control, options.token_file)
+        spec = None if options.cluster_file is None else read_cluster(options.cluster_file)
+        cluster = options.cluster if spec is None else spec.name
+        await run_agent(home, resolved.fleet, cluster, options.control, options.token_file, spec)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,10 @@ def _shown(record: KeyRecord) -> dict[str, Any]:
     return {"name": record.name, "tenant": record.tenant, "created": record.created, **limits}
 
 
+class Beat(msgspec.Struct, frozen=True):
+    agent: str
+
+
 class GoBack(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     to: str = ""
     generation: int | None = None
@@ -132,6 +136,11 @@ async def _sync(plane: ControlPlane, request: Request) -> Any:
     return await plane.sync(observed, _wait(request))
 
 
+async def _beat(plane: ControlPlane, request: Request) -> Any:
+    plane.beat(request.path_params["name"], (await _body(request, Beat)).agent)
+    return {}
+
+
 async def _forget(plane: ControlPlane, request: Request) -> Any:
     await plane.forget_cluster(request.path_params["name"])
     return {"forgotten": request.path_params["name"]}
@@ -191,6 +200,7 @@ ENDPOINTS = (
     Endpoint("GET", "/v1/routes", "For gateways: ready replicas and key digests; `since`, `wait`: long poll.", _routes),
     Endpoint("GET", "/v1/clusters", "The clusters and when their agents were last heard.", _clusters),
     Endpoint("POST", "/v1/clusters/{name}/sync", "For agents: a report in, the desired state out; long poll.", _sync),
+    Endpoint("POST", "/v1/clusters/{name}/beat", "For agents: they are there.", _beat),
     Endpoint("DELETE", "/v1/clusters/{name}", "Forget a cluster that will not come back.", _forget),
     Endpoint("POST", "/v1/demand", "For gateways: what is in flight and what waits, by deployment.", _demand),
     Endpoint("GET", "/v1/keys", "API keys by name; the keys themselves are not kept.", _keys),

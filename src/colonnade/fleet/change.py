@@ -8,7 +8,7 @@ import msgspec
 
 from colonnade.fleet.launch import settings_argv
 from colonnade.wire.errors import Conflict, InvalidRequest
-from colonnade.wire.routes import Deployment, Rollout, Scaling
+from colonnade.wire.routes import Deployment, Placement, Resources, Rollout, Scaling
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 MOST_REPLICAS = 10_000
@@ -24,6 +24,8 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generation: int | None = None
     scaling: Scaling | None = None
     rollout: Rollout | None = None
+    resources: Resources | None = None
+    placement: Placement | None = None
 
 
 def check_generation(now: Deployment, against: int | None) -> None:
@@ -45,6 +47,8 @@ def check(name: str, change: Change) -> None:
         _check_scaling(change.scaling)
     if change.rollout is not None:
         _check_rollout(change.rollout)
+    if change.resources is not None and not change.resources.count > 0:
+        raise InvalidRequest(f"{change.resources.count:g} units of a resource", hint="above 0", param="resources")
     settings_argv(change.settings, change.model)
 
 

@@ -1,8 +1,9 @@
-"""What is said of a cluster: read from its file, and the prices in it named by what they are."""
+"""What is known of a cluster, and what its file says of it."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,20 @@ import yaml
 
 from colonnade.fleet.change import NAME
 from colonnade.wire.errors import SetupError
-from colonnade.wire.routes import ClusterSpec
+from colonnade.wire.routes import ClusterSpec, Observed
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """`seen`: Unix seconds of the last word from its agent; None: not since this control plane started."""
+
+    name: str
+    agent: str
+    seen: float | None
+    replicas: int
+    lost: str = ""
+    """Why it has no room now, if it has none."""
+    spec: ClusterSpec | None = None
 
 
 def price_version(spec: ClusterSpec) -> str:
@@ -31,7 +45,12 @@ def read_cluster(file: Path) -> ClusterSpec:
     if NAME.fullmatch(spec.name) is None:
         raise SetupError(f"{file}: {spec.name!r} is not a name", hint="up to 63 letters, digits, dots and dashes")
     for resource, offer in spec.resources.items():
-        if not (0 <= offer.committed <= offer.capacity and offer.price >= 0):
+        if not (0 <= (offer.committed or 0) <= offer.capacity and offer.price >= 0):
             hint = "0 <= committed <= capacity, and a price of 0 or more"
             raise SetupError(f"{file}: {resource} cannot be as it is said to be", hint=hint)
     return spec
+
+
+def alike(one: Observed, other: Observed) -> bool:
+    """But for what changes with each report."""
+    return (one.agent, one.replicas, one.spec) == (other.agent, other.replicas, other.spec)

@@ -11,18 +11,20 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from msgspec.structs import replace
 
 from colonnade.fleet.allowance import AllowanceChange, changed, check_allowance, told
 from colonnade.fleet.autoscale import Decision
 from colonnade.fleet.board import Board
 from colonnade.fleet.change import Change, check, check_generation, check_name
+from colonnade.fleet.clusters import Cluster, alike
 from colonnade.fleet.demand import Counts, DemandBook
 from colonnade.fleet.keys import digest, new_key, new_pepper
 from colonnade.fleet.ledger import DIMENSIONS, Used
-from colonnade.fleet.placement import desired_of
+from colonnade.fleet.placement import part_of
+from colonnade.fleet.placing import PlacementBook
 from colonnade.fleet.rollout import RolloutBook, Verdict, standing
 from colonnade.fleet.store import EVERY, Logged, Only, Store
 from colonnade.fleet.versions import numbers, share_of, succeed, version_of, went_back
@@ -41,18 +43,9 @@ from colonnade.wire.routes import (
     Version,
 )
 
+LOST_S = 20.0
 _REVISIONS_PER_START = 10**9
 """Revisions of one start of the control plane are above all of the start before."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """`seen`: Unix seconds of the last word from its agent; None: not since this control plane started."""
-
-    name: str
-    agent: str
-    seen: float | None
-    replicas: int
 
 
 class ControlPlane:
@@ -72,16 +65,21 @@ class ControlPlane:
         self._seen: dict[str, float] = {}
         self._demand = DemandBook()
         self._rollouts = RolloutBook()
+        self._places = PlacementBook({}, clock(), LOST_S)
         self._desired: dict[str, Board[tuple[Deployment, ...]]] = {}
         self._routes = Board(self._first, self._view())
         self._changing = asyncio.Lock()
 
     @classmethod
-    async def open(cls, store: Store, auth: bool = True, clock: Callable[[], float] = time.time) -> ControlPlane:
+    async def open(
+        cls, store: Store, auth: bool = True, clock: Callable[[], float] = time.time, lost_after: float = LOST_S
+    ) -> ControlPlane:
         plane = cls(store, await store.begin(), await store.setting("pepper", new_pepper()), auth, clock)
         plane._deployments = {each.name: each for each in await store.deployments()}
         plane._keys = {each.name: each for each in await store.keys()}
         plane._observed = {each.cluster: each for each in await store.observed()}
+        stored = await store.setting("placement", "{}")
+        plane._places = PlacementBook(msgspec.json.decode(stored, type=dict[str, dict[str, int]]), clock(), lost_after)
         plane._publish()
         return plane
 
@@ -114,6 +112,7 @@ class ControlPlane:
         if change.scaling is not None:
             replicas = min(max(replicas, change.scaling.min), change.scaling.max)
         wanted = Deployment(name, change.model, replicas, generation, change.settings, change.scaling, change.rollout)
+        wanted = replace(wanted, resources=change.resources, placement=change.placement)
         wanted = wanted if before is None else succeed(before, wanted)
         if wanted == before:
             return wanted
@@ -162,7 +161,9 @@ class ControlPlane:
             )
         like = now or spec
         replicas = None if now is not None or spec.scaling is not None else spec.replicas
-        change = Change(spec.model, replicas, spec.settings, generation, like.scaling, like.rollout)
+        kept = {"scaling": like.scaling, "rollout": like.rollout}
+        kept |= {"resources": like.resources, "placement": like.placement}
+        change = Change(spec.model, replicas, spec.settings, generation, **kept)
         return await self.deploy(name, change)
 
     async def versions(self, name: str) -> list[tuple[str, Version]]:
@@ -295,6 +296,15 @@ class ControlPlane:
         await board.newer(observed.revision, wait)
         return Desired(board.revision, board.value)
 
+    def beat(self, name: str, agent: str) -> None:
+        """The agent is there. Raises NotFound for a cluster that has not reported yet."""
+        known = self._observed.get(name)
+        if known is None:
+            raise NotFound(f"no cluster {name!r}", hint="GET /v1/clusters lists them", code="no_such_cluster")
+        if agent >= known.agent:
+            self._seen[name] = self._clock()
+            self._places.heard(name, self._clock())
+
     async def _take(self, observed: Observed) -> None:
         name = observed.cluster
         check_name(name, "cluster")
@@ -306,17 +316,22 @@ class ControlPlane:
                 code="agent_fenced",
             )
         self._seen[name] = self._clock()
+        self._places.heard(name, self._clock())
         overtaken = before is not None and (before.agent, before.sequence) > (observed.agent, observed.sequence)
         told = {"events": observed.events, "usage": observed.usage}
         latest = replace(before, **told) if overtaken and before is not None else observed
         known = self._observed[name] = replace(latest, events=(), usage=())
         self._publish()
-        if before is None or latest.events or latest.usage or not _alike(known, before):
+        if before is None or latest.events or latest.usage or not alike(known, before):
             await self._store.keep_observed(latest)
 
     def clusters(self) -> list[Cluster]:
         return [
-            Cluster(name, each.agent, self._seen.get(name), len(each.replicas))
+            Cluster(
+                *(name, each.agent, self._seen.get(name), len(each.replicas)),
+                lost=self._places.lost(name, self._clock()),
+                spec=each.spec,
+            )
             for name, each in sorted(self._observed.items())
         ]
 
@@ -326,6 +341,7 @@ class ControlPlane:
             raise NotFound(f"no cluster {name!r}", hint="GET /v1/clusters lists them", code="no_such_cluster")
         del self._observed[name]
         self._seen.pop(name, None)
+        self._places.forget(name)
         await self._store.forget_cluster(name, self._event("forgotten", name, "asked for"))
         self._publish()
 
@@ -346,11 +362,24 @@ class ControlPlane:
     async def events(self, after: int, limit: int, only: Only = EVERY) -> tuple[Logged, ...]:
         return await self._store.events(after, limit, only)
 
+    async def settle(self) -> None:
+        """Notice clusters that are lost or back, hand over what moves, and write down what was decided of places."""
+        self._publish()
+        tales, self._places.tales = self._places.tales, []
+        if tales:
+            events = tuple(self._event(each.kind, each.deployment, each.reason, of_deployment=True) for each in tales)
+            events = tuple(replace(event, cluster=each.cluster) for event, each in zip(events, tales, strict=True))
+            await self._store.keep_placement(msgspec.json.encode(self._places.shares).decode(), events)
+
     def _publish(self) -> None:
         self._routes.post(self._view())
+        deployments = self.deployments()
+        shares = self._places.place(deployments, self._observed, self._clock())
         for name in self._observed:
-            wanted = desired_of(name, self._observed, self.deployments())
-            self._desired.setdefault(name, Board(self._first, ())).post(wanted)
+            wanted = tuple(part_of(each, shares[each.name][name], name, shares[each.name]) for each in deployments)
+            board = self._desired.setdefault(name, Board(self._first, ()))
+            if not self._places.lost(name, self._clock()):  # it hears nothing, and goes on until it is back
+                board.post(wanted)
 
     def _view(self) -> Routes:
         return routes_of(self._observed, self._deployments.values(), self._keys.values(), self._pepper, self._auth)
@@ -359,8 +388,3 @@ class ControlPlane:
         self._numbers += 1
         deployment = subject if of_deployment else ""
         return Happening(self._source, self._numbers, self._clock(), kind, subject, reason, deployment=deployment)
-
-
-def _alike(one: Observed, other: Observed) -> bool:
-    """But for what changes with each report."""
-    return (one.agent, one.replicas, one.spec) == (other.agent, other.replicas, other.spec)

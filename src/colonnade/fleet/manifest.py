@@ -4,6 +4,8 @@ name: tiny                 # left out: made from the model
 model: colonnade-tiny      # a folder, or the name of a model
 replicas: 2                # or by demand:
 scaling: {min: 0, max: 4, target: 8, idle: 300}
+placement: {zones: [eu], overflow: true}   # left out: anywhere, on own and committed capacity
+resources: {type: h100, count: 1}          # what a replica takes; left out: one unit of cpu
 rollout: {steps: [0.05, 0.5], step: 60, requests: 50}   # how a new version comes in; left out: replica by replica
 settings: {threads: 1}
 """
@@ -69,6 +71,16 @@ class RolloutPart(_Part):
         return steps
 
 
+class ResourcesPart(_Part):
+    type: Annotated[str, Field(min_length=1)] = "cpu"
+    count: Annotated[float, Field(gt=0)] = 1.0
+
+
+class PlacementPart(_Part):
+    zones: list[Annotated[str, Field(min_length=1)]] = []
+    overflow: bool = False
+
+
 class Manifest(_Part):
     """Field by field the body of PUT /v1/deployments/NAME."""
 
@@ -77,6 +89,8 @@ class Manifest(_Part):
     replicas: Number | None = None
     scaling: ScalingPart | None = None
     rollout: RolloutPart | None = None
+    resources: ResourcesPart | None = None
+    placement: PlacementPart | None = None
     settings: dict[str, str] = {}
 
     @field_validator("name")

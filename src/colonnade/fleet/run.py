@@ -27,6 +27,7 @@ from colonnade.fleet.orders import Policy
 from colonnade.fleet.sqlite import SqliteStore
 from colonnade.fleet.uplink import Access
 from colonnade.wire.errors import Conflict, SetupError
+from colonnade.wire.routes import ClusterSpec
 from colonnade.wire.settings import FleetSettings
 
 GOODBYE_S = 2
@@ -58,7 +59,7 @@ async def run_control(home: Home, settings: FleetSettings, port: int, auth: bool
 
 async def _serve(home: Home, store: SqliteStore, settings: FleetSettings, port: int, auth: bool) -> None:
     token = await store.setting("token", secrets.token_urlsafe(32))
-    plane = await ControlPlane.open(store, auth)
+    plane = await ControlPlane.open(store, auth, lost_after=settings.lost_after)
     listener = listen(port or int(await store.setting("port", "0")), fallback=not port)
     port = listener.getsockname()[1]
     await store.keep_setting("port", str(port))
@@ -107,17 +108,27 @@ async def look_after(plane: ControlPlane) -> None:
         await asyncio.sleep(SCALE_S)
         await plane.autoscale()
         await plane.judge()
+        await plane.settle()
 
 
-async def run_agent(home: Home, settings: FleetSettings, cluster: str, url: str, token_file: Path | None) -> None:
+async def run_agent(
+    home: Home,
+    settings: FleetSettings,
+    cluster: str,
+    url: str,
+    token_file: Path | None,
+    spec: ClusterSpec | None = None,
+) -> None:
     """Keep the cluster as wanted until the life line ends; then end its replicas. `url`, `token_file`: of a control
-    plane elsewhere; without them, the home's own. Raises SetupError, and Conflict when another agent took over."""
+    plane elsewhere; without them, the home's own. `spec`: what is said of the cluster. Raises SetupError, and Conflict
+    when another agent took over."""
     lock = Lock(home.run / "agent.lock", "an agent")
     line = LifeLine()
     try:
         driver = LocalDriver(home.path, log_limit=settings.log_limit, linger=settings.linger)
         access = partial(_access, home, url, token_file)
-        agent = Agent(home, cluster, driver, access, partial(replica_spec, home=home.path), policy_of(settings))
+        starts = partial(replica_spec, home=home.path)
+        agent = Agent(home, cluster, driver, access, starts, policy_of(settings), spec)
         line.ended.add_done_callback(lambda ended: agent.stop(ended.result()))
         await _first_conflict(agent.run(partial(_announce, {"cluster": cluster, "pid": os.getpid()})))
     finally:

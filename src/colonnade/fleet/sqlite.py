@@ -94,6 +94,9 @@ class SqliteStore:
     async def keep_observed(self, observed: Observed) -> None:
         await self._write(_keep_observed, observed)
 
+    async def keep_placement(self, placement: str, events: tuple[Happening, ...]) -> None:
+        await self._write(_keep_placement, placement, events)
+
     async def keep_tokens(self, gateway: str, sums: tuple[TokenSum, ...]) -> None:
         await self._write(ledger.add_tokens, gateway, sums)
 
@@ -195,6 +198,12 @@ def _keep_observed(db: sqlite3.Connection, observed: Observed) -> None:
     kept = msgspec.structs.replace(observed, events=(), usage=())
     row = (observed.cluster, observed.agent, msgspec.json.encode(kept))
     db.execute("INSERT OR REPLACE INTO clusters VALUES (?, ?, unixepoch(), ?)", row)
+
+
+def _keep_placement(db: sqlite3.Connection, placement: str, events: tuple[Happening, ...]) -> None:
+    _keep_setting(db, "placement", placement)
+    for event in events:
+        _append(db, event)
 
 
 def _forget_cluster(db: sqlite3.Connection, name: str, event: Happening) -> None:

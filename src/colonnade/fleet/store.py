@@ -79,6 +79,10 @@ class Store(Protocol):
         to the ledger."""
         ...
 
+    async def keep_placement(self, placement: str, events: tuple[Happening, ...]) -> None:
+        """Which cluster has how many of what, as JSON, and what was told of it."""
+        ...
+
     async def keep_tokens(self, gateway: str, sums: tuple[TokenSum, ...]) -> None:
         """Of one life of a gateway; a sum that is less than what is known changes nothing."""
         ...

@@ -1,6 +1,7 @@
 """The agent's line to the control plane: it dials out, reports what it sees, and hears what is wanted.
 
-Two requests at a time: a long poll that waits for a new desired state, and a report at each change here. Reports are
+A long poll waits for a new desired state, each change here is reported, and every other second a beat says that we are
+there. Reports are
 numbered, so it does not matter which arrives first. Events are kept and sent again until an answer has acknowledged
 them. When the control plane is gone, all of this waits and the cluster goes on with what it knows.
 """
@@ -25,6 +26,7 @@ from colonnade.wire.routes import ClusterSpec, Desired, Happening, Observed, Rep
 LOG = logging.getLogger("colonnade.fleet")
 POLL_S = 20.0
 REPORT_S = 5.0
+BEAT_S = 2.0
 FIRST_RETRY_S = 0.1
 LONGEST_RETRY_S = 2.0
 MOST_EVENTS = 10_000
@@ -89,6 +91,7 @@ class Uplink:
         async with aiohttp.ClientSession() as session, asyncio.TaskGroup() as tasks:
             tasks.create_task(self._for_ever(self._poll, session), name="poll")
             tasks.create_task(self._for_ever(self._push, session), name="push")
+            tasks.create_task(self._for_ever(self._beat, session), name="beat")
 
     async def last_words(self, within: float) -> bool:
         """Report once more, without waiting for anything; for an agent that goes. False when nobody listened."""
@@ -117,6 +120,19 @@ class Uplink:
 
     async def _poll(self, session: aiohttp.ClientSession) -> None:
         await self._sync(session, POLL_S)
+
+    async def _beat(self, session: aiohttp.ClientSession) -> None:
+        """Only that we are there: a poll that waits may be a wire that was cut."""
+        access = self._access()
+        url = f"{access.url}/v1/clusters/{self._cluster}/beat"
+        headers = {"authorization": f"Bearer {access.token}", "content-type": "application/json"}
+        timeout = aiohttp.ClientTimeout(total=REPORT_S)
+        async with session.post(url, json={"agent": self._agent}, headers=headers, timeout=timeout) as answer:
+            if answer.status == 404:  # it does not know us yet: the first report is on its way
+                self._changed.set()
+            else:
+                answer.raise_for_status()
+        await asyncio.sleep(BEAT_S)
 
     async def _push(self, session: aiohttp.ClientSession) -> None:
         await self._changed.wait()

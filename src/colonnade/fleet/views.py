@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from colonnade.fleet.placement import allowed
+from colonnade.fleet.placing import spec_of
 from colonnade.fleet.versions import share_of, version_of
 from colonnade.wire.routes import Deployment, KeyRecord, Observed, ReplicaStatus, Route, Routes, Share
 
@@ -26,12 +28,12 @@ def routes_of(
     """At revision 0. A replica counts when it is ready and its deployment is still wanted; of two ready lives of one
     replica the later one."""
     wanted = sorted(deployments, key=lambda each: each.name)
-    names = {each.name for each in wanted}
+    names = {each.name: each for each in wanted}
     found: dict[str, Route] = {}
     for cluster, report in sorted(observed.items()):
         for status in report.replicas:
             route = _route(cluster, status)
-            if status.state == "ready" and status.deployment in names:
+            if status.state == "ready" and status.deployment in names and _may_serve(names[status.deployment], report):
                 found[route.replica] = max(found.get(route.replica, route), route, key=lambda each: each.epoch)
     return Routes(
         revision=0,
@@ -43,6 +45,11 @@ def routes_of(
         resting=tuple(each.name for each in wanted if each.scaling is not None and not each.replicas),
         shares=tuple(share for each in wanted for share in shares_of(each)),
     )
+
+
+def _may_serve(deployment: Deployment, report: Observed) -> bool:
+    """A replica outside of its zones, for these were narrowed, gets no request while it leaves."""
+    return allowed(deployment, spec_of(report))
 
 
 def shares_of(deployment: Deployment) -> Iterable[Share]:

@@ -92,6 +92,15 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
     count: float = 1.0
 
 
+class Placement(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Where replicas may be."""
+
+    zones: tuple[str, ...] = ()
+    """Hard: nowhere else, ever; empty: anywhere."""
+    overflow: bool = False
+    """What has no room on own and committed capacity may go to the rest of managed clusters."""
+
+
 class Version(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the replicas of a deployment compute with. It is never changed: another one follows it."""
 
@@ -135,6 +144,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
     """The version that was last taken back: it gets no request any more."""
     resources: Resources | None = None
     """What each replica takes; None: one unit of "cpu"."""
+    placement: Placement | None = None
     kept: int = 0
     """In what an agent is told: of `replicas`, those that stay at `before`."""
 
@@ -213,7 +223,7 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float  # Unix seconds
     kind: str
     """"start", "ready", "stop", "ended", "failed"; "deployed", "scaled", "removed", "ramped", "rolled out",
-    "rolled back"; "key created", "key limited", "key revoked"."""
+    "rolled back", "placed", "unplaced"; "key created", "key limited", "key revoked"."""
     subject: str  # deployment, replica or key
     reason: str
     cluster: str = ""
@@ -242,8 +252,8 @@ class Offer(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fiel
     """What a cluster has of a type of resource, in the units that deployments take it by."""
 
     capacity: float
-    committed: float = 0.0
-    """Of it, what is paid for whether used or not."""
+    committed: float | None = None
+    """Of it, what is paid for whether used or not; None: all of it may be used as one's own."""
     price: float = 0.0
     """Of a unit, an hour."""
 

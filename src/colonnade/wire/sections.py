@@ -183,6 +183,9 @@ class FleetSettings:
     backoff_reset: float = setting(
         10.0, units.DURATION, "A replica that lived this long starts again at backoff_first."
     )
+    lost_after: float = setting(
+        20.0, units.DURATION, "A cluster whose agent was not heard for this long has no room for replicas."
+    )
     poll_timeout: float = setting(20.0, units.DURATION, "How long the control plane holds a poll that has no news.")
     linger: float = setting(
         300.0,

@@ -15,6 +15,7 @@ from colonnade.wire.errors import BadSetting
 @click.group(
     cls=Group,
     lazy={
+        "clusters": ("colonnade.cli.commands.clusters:clusters", "List the clusters, and whether they are heard."),
         "cost": ("colonnade.cli.commands.cost:cost", "Show what was used, and what it cost."),
         "events": ("colonnade.cli.commands.events:events", "List what the fleet decided and what happened, and why."),
     },
