@@ -81,6 +81,14 @@ def test_a_function_without_parameters_takes_none() -> None:
     assert not admits(calls(), empty.replace("{}", '{"a": 1}'))
 
 
+def test_arguments_come_in_other_orders_too() -> None:
+    parameters = {"type": "object", "properties": {name: {"type": "null"} for name in "abc"}}
+    grammar = Grammar("calls", json.dumps({"functions": [{"name": "book", "parameters": parameters}]}))
+    for names in ("abc", "cab", "ba"):
+        arguments = json.dumps(dict.fromkeys(names))
+        assert admits(grammar, f'<tool_call>\n{{"name": "book", "arguments": {arguments}}}\n</tool_call>')
+
+
 @pytest.mark.parametrize(
     ("grammar", "keyword", "path"),
     [

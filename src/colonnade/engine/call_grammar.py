@@ -17,7 +17,7 @@ import msgspec
 
 from colonnade.engine.grammar import Unenforceable
 from colonnade.engine.negation import mapping
-from colonnade.engine.schema import locate, lower
+from colonnade.engine.schema import locate
 
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
@@ -40,9 +40,9 @@ class Calls(msgspec.Struct):
     """A JSON schema: the answer may be a value of it, instead of calls."""
 
 
-def to_lark(calls: Any, is_token: Callable[[str], bool], layout: Mapping[str, Any]) -> str:
+def to_lark(calls: Any, is_token: Callable[[str], bool], layout: Mapping[str, Any], lower: Callable[[Any], Any]) -> str:
     """`is_token` tells whether the model's tokenizer has a marker as one token of its own; `layout` is how the JSON may
-    be laid out, in the library's words. Raises Unenforceable."""
+    be laid out, in the library's words; `lower` makes a schema such as the library takes. Raises Unenforceable."""
     spoken = msgspec.convert(calls, Calls)
     rules = [_start(spoken), f"call: {' | '.join(f'call_{n}' for n in range(len(spoken.functions)))}"]
     opening, closing = (_marker(each, is_token) for each in (OPEN, CLOSE))
@@ -50,7 +50,7 @@ def to_lark(calls: Any, is_token: Callable[[str], bool], layout: Mapping[str, An
         head = json.dumps("\n" + f'{{"name": {json.dumps(function.name)}, "arguments": ')
         tail = json.dumps("}\n")
         rules.append(f"call_{number}: {opening} {head} arguments_{number} {tail} {closing}")
-        rules.append(f"arguments_{number}: %json {_laid_out(_arguments(number, function), layout)}")
+        rules.append(f"arguments_{number}: %json {_laid_out(_arguments(number, function, lower), layout)}")
     if spoken.otherwise is not None:
         rules.append(f"otherwise: %json {_laid_out(lower(spoken.otherwise), layout)}")
     if spoken.text:
@@ -76,7 +76,7 @@ def _marker(text: str, is_token: Callable[[str], bool]) -> str:
     return text if is_token(text) else json.dumps(text)
 
 
-def _arguments(number: int, function: Function) -> Any:
+def _arguments(number: int, function: Function, lower: Callable[[Any], Any]) -> Any:
     """The schema of an object, whatever else it says: arguments are one."""
     if function.parameters is None:
         return {"type": "object", "properties": {}, "additionalProperties": False}

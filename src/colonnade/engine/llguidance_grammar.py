@@ -20,6 +20,8 @@ from colonnade.engine.ordering import any_order
 from colonnade.engine.schema import locate, lower
 from colonnade.wire.messages import Grammar
 
+_OF_SCHEMAS = ("json_schema", "calls")
+
 Layout = Mapping[str, Any]
 """How a JSON text may be laid out, as llguidance has it."""
 
@@ -51,7 +53,7 @@ class LlguidanceCompiler:
 
     def _matcher(self, grammar: Grammar) -> LLMatcher:
         """With objects in any order where the library takes that, too."""
-        for orders in (True, False) if grammar.kind == "json_schema" else (False,):
+        for orders in (True, False) if grammar.kind in _OF_SCHEMAS else (False,):
             matcher = LLMatcher(self.tokenizer, self._serialized(grammar, _LAYOUT, orders=orders), log_level=0)
             if not matcher.is_error():
                 break
@@ -69,22 +71,22 @@ class LlguidanceCompiler:
 
     def guide(self, grammar: Grammar) -> LLMatcher | None:
         """The same values in one layout."""
-        if not self._guess or grammar.kind not in ("json_schema", "calls"):
+        if not self._guess or grammar.kind not in _OF_SCHEMAS:
             return None
         guide = LLMatcher(self.tokenizer, self._serialized(grammar, _USUAL), log_level=0)
         return None if guide.is_error() else guide
 
     def _serialized(self, grammar: Grammar, layout: Layout, *, orders: bool = False) -> str:
         """In llguidance's own form; `orders`: with other orders of properties than a schema's. Raises Unenforceable."""
+        lowered = (lambda schema: any_order(lower(schema))) if orders else lower
         match grammar.kind:
             case "regex":
                 return LLMatcher.grammar_from_regex(grammar.text)
             case "json_schema":
-                lowered = lower(_json(grammar.text))
-                schema = json.dumps(any_order(lowered) if orders else lowered)
+                schema = json.dumps(lowered(_json(grammar.text)))
                 return LLMatcher.grammar_from_json_schema(schema, defaults=layout)  # pyright: ignore[reportArgumentType]
             case "calls":
-                return LLMatcher.grammar_from_lark(to_lark(_json(grammar.text), self._is_token, layout))
+                return LLMatcher.grammar_from_lark(to_lark(_json(grammar.text), self._is_token, layout, lowered))
             case "ebnf":
                 return LLMatcher.grammar_from_lark(_lark(grammar.text))
 
@@ -186,7 +188,7 @@ def _lark(text: str) -> str:
 def _refusal(grammar: Grammar, message: str) -> Unenforceable:
     """llguidance names keywords; we say where they are."""
     keyword = _keyword(message)
-    if grammar.kind not in ("json_schema", "calls") or not keyword:
+    if grammar.kind not in _OF_SCHEMAS or not keyword:
         return Unenforceable(_first_line(message))
     spoken = _json(grammar.text)
     path = locate(spoken, keyword) if grammar.kind == "json_schema" else locate_call(spoken, keyword)
