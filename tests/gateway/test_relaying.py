@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import openai
 import pytest
@@ -11,6 +12,8 @@ from gateway_house import KEY, House, post_bytes, until
 
 from colonnade.gateway.plane import Limits
 from colonnade.wire.contract import violations
+
+TRACE = f"00-{'a' * 32}-{'b' * 16}-01"
 
 
 async def test_an_answer_comes_back_whole(house: House) -> None:
@@ -32,7 +35,7 @@ async def test_what_a_worker_is_told(house: House) -> None:
         "Cookie": "secret=1",
         "X-Api-Key": "other",
         "Colonnade-Resume": "30",
-        "Traceparent": "00-aa-bb-01",
+        "Traceparent": TRACE,
         "Connection": "keep-alive, x-hop",
         "X-Hop": "1",
     }
@@ -44,7 +47,7 @@ async def test_what_a_worker_is_told(house: House) -> None:
     assert got["colonnade-seed"] != "7"
     assert int(got["colonnade-created"]) > 1_700_000_000
     assert got["colonnade-resume"] == "30"
-    assert got["traceparent"] == "00-aa-bb-01"
+    assert got["traceparent"] == TRACE
     assert not {"cookie", "authorization", "x-api-key", "x-hop", "connection"} & got.keys()
 
 
@@ -328,3 +331,15 @@ async def test_the_openai_client(house: House) -> None:
         with pytest.raises(openai.BadRequestError) as refused:
             await client.chat.completions.create(model="huge", messages=[])
         assert refused.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize("sent", ["", "00-aa-bb-01", f"00-{'0' * 32}-{'b' * 16}-01", f"ff-{'a' * 32}-{'b' * 16}-01"])
+async def test_a_trace_is_begun_where_the_client_has_none(house: House, sent: str) -> None:
+    worker = await house.worker()
+    gateway = await house.gateway(worker)
+    for _ in range(2):
+        await house.ask(gateway, headers={"Traceparent": sent, "Tracestate": "a=1"})
+    made = [got.headers["traceparent"] for got in worker.requests]
+    assert all(re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", each) for each in made)
+    assert made[0] != made[1]
+    assert not any("tracestate" in got.headers for got in worker.requests)

@@ -295,7 +295,10 @@ class ClientSide(asyncio.Protocol):
         self._queue.clear()
         self._plane.stats.refused[error.reason] += 1
         self._transport.write(error_answer(error, request_id(b"", self._plane.noise()), close=True))
-        self._transport.write_eof()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:  # TLS: closing sends what is written first
+            self._transport.close()
         self._rest()
 
     def send(self, data: bytes) -> None:

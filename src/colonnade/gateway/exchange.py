@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from colonnade.gateway.account import Account
-from colonnade.gateway.admission import Peek, fix, read_body, request_id, timeout
+from colonnade.gateway.admission import Peek, fix, read_body, request_id, timeout, trace
 from colonnade.gateway.delivery import Client, Delivery, fingerprint
 from colonnade.gateway.endpoints import UNNAMED
 from colonnade.gateway.errand import Errand
@@ -101,7 +101,8 @@ class Exchange:
         else:
             self._peek = Peek(self._named)
         account.model = self.model = str(self._peek.model)
-        self._errand.lines = fix(self.request_id, self._client.badge.lines, time.time(), noise)
+        whose = self._client.badge.lines if self._head.traced else self._client.badge.lines + trace(noise)
+        self._errand.lines = fix(self.request_id, whose, time.time(), noise)
         self._place.admit(record.tenant, noise)
         late = account.started + timeout(self._head.timeout) if self._head.timeout else NEVER
         settings = plane.settings

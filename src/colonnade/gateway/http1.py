@@ -6,6 +6,7 @@ here again, so that they do not hang on another library's defaults: RFC 9112, se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from math import ceil, isfinite
 
@@ -22,8 +23,6 @@ FORWARDED = frozenset(
         b"colonnade-resume",
         b"content-type",
         b"last-event-id",
-        b"traceparent",
-        b"tracestate",
         b"user-agent",
         b"x-baseten-request-id",
     }
@@ -75,10 +74,14 @@ class Head(msgspec.Struct, frozen=True, gc=False):
     last_event_id: bytes
     timeout: bytes  # seconds, as sent, not checked
     length: int | None  # of the body in bytes; None: chunked
+    traced: bool  # it belongs to a trace of the client's; `forward` says which
     expects: bool  # waits for "100 Continue"
     proxied: bool  # another proxy stands in front, so the peer's address is not the client's
     forward: bytes  # header lines for the replica
 
+
+_TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?")
+"""W3C Trace Context, section 3.2; what is not of this form is dropped, and a trace is begun."""
 
 _PASSED, _DROPPED = b"+", b"-"
 """Kinds of header fields: passed on to the replica, of no use; the others are read, and are kinds by their own name."""
@@ -92,6 +95,8 @@ _READ = frozenset(
         b"forwarded",
         b"host",
         b"last-event-id",
+        b"traceparent",
+        b"tracestate",
         b"transfer-encoding",
         b"x-api-key",
         b"x-forwarded-for",
@@ -121,7 +126,7 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
     lengths: list[bytes] = []
     hosts = 0
     chunked = expects = proxied = False
-    bearer = key = request_id = last_event_id = timeout = b""
+    bearer = key = request_id = last_event_id = timeout = traceparent = tracestate = b""
     forward: list[bytes] = []
     for name, value in headers:
         kind = _KINDS.get(name) or _kind(name)
@@ -144,6 +149,10 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
             forward += (name, b": ", value, b"\r\n")
         elif kind == b"colonnade-timeout":
             timeout = value
+        elif kind == b"traceparent":
+            traceparent = value
+        elif kind == b"tracestate":
+            tracestate = value
         elif kind == b"transfer-encoding":
             _check_coding(value, again=chunked)
             chunked = True
@@ -151,6 +160,10 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
             expects = value.lower() == b"100-continue"
         else:
             proxied = True
+    traced = bool(_TRACE.fullmatch(traceparent))
+    if traced:
+        forward += (b"traceparent: ", traceparent, b"\r\n")
+        forward += (b"tracestate: ", tracestate, b"\r\n") if tracestate else ()
     old = version == "1.0"
     if hosts != 1 and not (old and hosts == 0):
         raise bad_framing("exactly one Host header is wanted")
@@ -160,7 +173,20 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
     path = target.partition(b"?")[0]
     if bearer[:7].lower() == b"bearer ":
         key = bearer[7:].strip()
-    return Head(method, path, old, key, request_id, last_event_id, timeout, length, expects, proxied, b"".join(forward))
+    return Head(
+        method=method,
+        path=path,
+        old=old,
+        key=key,
+        request_id=request_id,
+        last_event_id=last_event_id,
+        timeout=timeout,
+        length=length,
+        traced=traced,
+        expects=expects,
+        proxied=proxied,
+        forward=b"".join(forward),
+    )
 
 
 def _check_coding(value: bytes, *, again: bool) -> None:

@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import signal
+import ssl
 import stat
 import sys
 from collections.abc import Callable, Coroutine
@@ -26,6 +27,7 @@ from colonnade.gateway.feed import ControlFeed, read_file
 from colonnade.gateway.loads import Loads
 from colonnade.gateway.plane import Access, Limits, Plane
 from colonnade.gateway.teller import Teller
+from colonnade.gateway.tls import HANDSHAKE, Certificate
 from colonnade.wire.errors import BadSetting
 from colonnade.wire.routes import Routes
 from colonnade.wire.settings import GatewaySettings, HttpSettings
@@ -52,8 +54,15 @@ class Gateway:
     """One listening gateway on the running loop. `async with` it, or `start` and `stop`."""
 
     def __init__(
-        self, source: Source, http: HttpSettings, settings: GatewaySettings, *, limits: Limits | None = None
+        self,
+        source: Source,
+        http: HttpSettings,
+        settings: GatewaySettings,
+        *,
+        limits: Limits | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
+        """With a `certificate` it speaks TLS alone."""
         self._source = source
         self._loopback = is_loopback(settings.host)
         loop = asyncio.get_running_loop()
@@ -63,6 +72,8 @@ class Gateway:
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
         self._warned = False
+        self._certificate = certificate
+        self._context: ssl.SSLContext | None = None
         self.url = ""
         """Where it listens; the port is the real one."""
 
@@ -86,13 +97,18 @@ class Gateway:
         self._task(self.plane.watch())
 
     async def _listen(self, host: str, port: int) -> None:
+        tls: dict[str, Any] = {}
+        if self._certificate is not None:
+            self._context = self._certificate.context()
+            tls = {"ssl": self._context, "ssl_handshake_timeout": HANDSHAKE}
+        loop = self.plane.loop
         try:
-            self._server = await self.plane.loop.create_server(lambda: ClientSide(self.plane), host, port, backlog=4096)
+            self._server = await loop.create_server(lambda: ClientSide(self.plane), host, port, backlog=4096, **tls)
         except OSError as error:
             reason = f"cannot listen on {host} port {port}: {error.strerror or error}"
             raise BadSetting(reason, hint="--port takes another port, 0 a free one") from error
         host, port = self._server.sockets[0].getsockname()[:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def _first_routes(self) -> None:
         settings = self.plane.settings
@@ -123,7 +139,12 @@ class Gateway:
             LOG.warning("the routes say that no keys are asked for; they are, since other machines can reach us")
 
     def reload(self) -> None:
-        """Read the file again (SIGHUP); a wrong one changes nothing."""
+        """Read the files again (SIGHUP); a wrong one changes nothing."""
+        if self._certificate is not None and self._context is not None:
+            try:
+                self._certificate.read_into(self._context)
+            except BadSetting as error:
+                LOG.warning("%s; going on with the one before", error)
         if self._source.file is None:
             return
         try:
@@ -156,9 +177,16 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def run(source: Source, http: HttpSettings, settings: GatewaySettings, *, access_log: bool) -> None:
+async def run(
+    source: Source,
+    http: HttpSettings,
+    settings: GatewaySettings,
+    *,
+    access_log: bool,
+    certificate: Certificate | None = None,
+) -> None:
     """Serve until SIGTERM, SIGINT, or the end of a standard input that a parent holds. Raises BadSetting."""
-    gateway = Gateway(source, http, settings)
+    gateway = Gateway(source, http, settings, certificate=certificate)
     if access_log:
         gateway.plane.access = _write_access
     loop = asyncio.get_running_loop()
