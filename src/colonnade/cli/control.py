@@ -56,6 +56,19 @@ class Control:
         asked = urlencode({"limit": limit, **{name: value for name, value in only.items() if value}})
         return self.api.call("GET", f"/v1/events?{asked}")["data"]
 
+    def tokens(self) -> list[dict[str, Any]]:
+        return self.api.call("GET", "/v1/tokens")["data"]
+
+    def create_token(self, name: str, role: str, cluster: str) -> dict[str, Any]:
+        """`token` of the answer is shown this once."""
+        return self.api.call("POST", "/v1/tokens", {"name": name, "role": role, "cluster": cluster})
+
+    def rotate_token(self, name: str) -> dict[str, Any]:
+        return self.api.call("POST", f"/v1/tokens/{quote(name, safe='')}/rotate")
+
+    def revoke_token(self, name: str) -> None:
+        self.api.call("DELETE", f"/v1/tokens/{quote(name, safe='')}")
+
     def clusters(self) -> list[dict[str, Any]]:
         return self.api.call("GET", "/v1/clusters")["data"]
 

@@ -17,11 +17,14 @@ from starlette.routing import Route
 from colonnade.fleet.allowance import AllowanceChange
 from colonnade.fleet.change import Change
 from colonnade.fleet.control import ControlPlane
+from colonnade.fleet.roles import Holder, may
 from colonnade.fleet.store import Only
+from colonnade.fleet.tokens import Token
 from colonnade.fleet.versions import version_of
 from colonnade.wire.errors import (
     BodyTooLarge,
     ColonnadeError,
+    Forbidden,
     Internal,
     InvalidRequest,
     MethodNotAllowed,
@@ -60,6 +63,12 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _shown(record: KeyRecord) -> dict[str, Any]:
     limits = msgspec.structs.asdict(record.allowance)
     return {"name": record.name, "tenant": record.tenant, "created": record.created, **limits}
+
+
+class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    role: str
+    cluster: str = ""
 
 
 class Beat(msgspec.Struct, frozen=True):
@@ -186,6 +195,35 @@ async def _cost(plane: ControlPlane, request: Request) -> Any:
     return {"data": await plane.used(by, _seconds(request, "since"))}
 
 
+async def _tokens(plane: ControlPlane, _request: Request) -> Any:
+    return {"data": [_of_token(each) for each in plane.tokens.all()]}
+
+
+async def _create_token(plane: ControlPlane, request: Request) -> Any:
+    asked = await _body(request, NewToken)
+    secret, token = await plane.tokens.create(asked.name, asked.role, asked.cluster)
+    return {"token": secret, **_of_token(token)}
+
+
+async def _rotate_token(plane: ControlPlane, request: Request) -> Any:
+    secret, token = await plane.tokens.rotate(request.path_params["name"])
+    return {"token": secret, **_of_token(token)}
+
+
+async def _revoke_token(plane: ControlPlane, request: Request) -> Any:
+    await plane.tokens.revoke(request.path_params["name"])
+    return {"revoked": request.path_params["name"]}
+
+
+async def _enrol(plane: ControlPlane, request: Request) -> Any:
+    secret, token = await plane.tokens.enrol(request.state.holder)
+    return {"token": secret, **_of_token(token)}
+
+
+def _of_token(token: Token) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.structs.asdict(token).items() if name != "digest"}
+
+
 ENDPOINTS = (
     Endpoint("GET", "/live", "The process answers.", _live, open=True),
     Endpoint("GET", "/ready", "It serves.", _ready, open=True),
@@ -207,6 +245,11 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/keys", "Create an API key; the answer shows it this once.", _create_key),
     Endpoint("PATCH", "/v1/keys/{name}", "Change what a key may ask for; gateways hear of it at once.", _limit_key),
     Endpoint("DELETE", "/v1/keys/{name}", "Revoke an API key.", _revoke_key),
+    Endpoint("GET", "/v1/tokens", "Tokens of the control plane, by role, and their last use.", _tokens),
+    Endpoint("POST", "/v1/tokens", "Create one for a role; the answer shows it this once.", _create_token),
+    Endpoint("POST", "/v1/tokens/{name}/rotate", "Another one in its place.", _rotate_token),
+    Endpoint("DELETE", "/v1/tokens/{name}", "Revoke it.", _revoke_token),
+    Endpoint("POST", "/v1/enrol", "For agents: a one-time token becomes the cluster's own.", _enrol),
     Endpoint("GET", "/v1/cost", "What was used and what it cost; `by`, `since`.", _cost),
     Endpoint("GET", "/v1/events", "What was decided and happened, and why; filters.", _events),
 )
@@ -235,16 +278,21 @@ def _served(plane: ControlPlane, token: str, endpoints: list[Endpoint]) -> Calla
         endpoint = by_method.get("GET" if request.method == "HEAD" else request.method)
         assert endpoint is not None
         if not endpoint.open:
-            _authenticate(request, token)
+            await _authenticate(plane, request, token, endpoint)
         return _json(await endpoint.handle(plane, request))
 
     return serve
 
 
-def _authenticate(request: Request, token: str) -> None:
+async def _authenticate(plane: ControlPlane, request: Request, admin: str, endpoint: Endpoint) -> None:
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), token.encode()):
-        raise Unauthenticated("the control plane needs its admin token", hint="run/control.json in the home folder")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("the control plane needs a token", hint="run/control.json in the home folder has one")
+    own = hmac.compare_digest(given.encode(), admin.encode())
+    holder = Holder("admin", "admin") if own else await plane.tokens.holder(given)
+    if not may(holder, endpoint.method, endpoint.path, str(request.path_params.get("name", ""))):
+        raise Forbidden(f"{holder.name} has the role {holder.role}", hint=f"{endpoint.path} is not for it")
+    request.state.holder = holder
 
 
 async def _body(request: Request, kind: type[T]) -> T:

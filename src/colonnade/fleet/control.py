@@ -27,6 +27,7 @@ from colonnade.fleet.placement import part_of
 from colonnade.fleet.placing import PlacementBook
 from colonnade.fleet.rollout import RolloutBook, Verdict, standing
 from colonnade.fleet.store import EVERY, Logged, Only, Store
+from colonnade.fleet.tokens import Tokens
 from colonnade.fleet.versions import numbers, share_of, succeed, version_of, went_back
 from colonnade.fleet.views import global_id, routes_of
 from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
@@ -57,6 +58,7 @@ class ControlPlane:
         self._auth = auth
         self._clock = clock
         self._source = f"control-{begins}"
+        self.tokens = Tokens(store, pepper, f"tokens-{begins}", clock)
         self._numbers = 0
         self._first = begins * _REVISIONS_PER_START
         self._deployments: dict[str, Deployment] = {}
@@ -80,6 +82,7 @@ class ControlPlane:
         plane._observed = {each.cluster: each for each in await store.observed()}
         stored = await store.setting("placement", "{}")
         plane._places = PlacementBook(msgspec.json.decode(stored, type=dict[str, dict[str, int]]), clock(), lost_after)
+        await plane.tokens.read()
         plane._publish()
         return plane
 

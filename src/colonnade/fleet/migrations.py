@@ -55,6 +55,11 @@ STEPS: tuple[str, ...] = (
     CREATE TABLE prices (cluster TEXT NOT NULL, version TEXT NOT NULL, resource TEXT NOT NULL, price REAL NOT NULL,
                          PRIMARY KEY (cluster, version, resource)) STRICT;
     """,
+    # 7: who may do what at the control plane
+    """
+    CREATE TABLE access (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, role TEXT NOT NULL, cluster TEXT NOT NULL,
+                         created REAL NOT NULL, used REAL) STRICT;
+    """,
 )
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 import uvicorn
 
@@ -126,7 +127,7 @@ async def run_agent(
     line = LifeLine()
     try:
         driver = LocalDriver(home.path, log_limit=settings.log_limit, linger=settings.linger)
-        access = partial(_access, home, url, token_file)
+        access = partial(_access, home, url, await agents_token(home, cluster, url, token_file))
         starts = partial(replica_spec, home=home.path)
         agent = Agent(home, cluster, driver, access, starts, policy_of(settings), spec)
         line.ended.add_done_callback(lambda ended: agent.stop(ended.result()))
@@ -189,3 +190,24 @@ def listen(port: int, fallback: bool) -> socket.socket:
         raise SetupError(f"port {port} cannot be used: {error}", hint="--port 0 takes a free one") from error
     listener.listen(128)
     return listener
+
+
+async def agents_token(home: Home, cluster: str, url: str, token_file: Path | None) -> Path | None:
+    """The file with the token that the agent is to use. One for enrolment is changed for the cluster's own, which is
+    kept in the home folder, and used from then on. Raises SetupError."""
+    if not url or token_file is None:
+        return token_file
+    if home.agent_token.exists():
+        return home.agent_token
+    given = _access(home, url, token_file).token
+    headers = {"authorization": f"Bearer {given}"}
+    async with aiohttp.ClientSession(headers=headers) as session:
+        async with session.post(f"{url.rstrip('/')}/v1/enrol", json={}) as answer:
+            body = await answer.read()
+            if answer.status == 403:  # it is no token for enrolment: it is to be used as it is
+                return token_file
+            if answer.status != 200:
+                hint = "a token for enrolment is good once: `colonnade fleet tokens create --role enrol` makes another"
+                raise SetupError(f"cluster {cluster} was not enrolled: status {answer.status}", hint=hint)
+    write_atomically(home.agent_token, msgspec.json.decode(body)["token"].encode())
+    return home.agent_token

@@ -17,6 +17,7 @@ from colonnade.fleet.clusters import price_version
 from colonnade.fleet.ledger import Used
 from colonnade.fleet.migrations import migrate
 from colonnade.fleet.store import EVERY, Logged, Only
+from colonnade.fleet.tokens import Token
 from colonnade.fleet.versions import spec_of, version_of
 from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, TokenSum, Version
 
@@ -93,6 +94,16 @@ class SqliteStore:
 
     async def keep_observed(self, observed: Observed) -> None:
         await self._write(_keep_observed, observed)
+
+    async def tokens(self) -> tuple[Token, ...]:
+        rows = await self._read("SELECT name, digest, role, cluster, created, used FROM access ORDER BY name")
+        return tuple(Token(*row) for row in rows)
+
+    async def put_token(self, token: Token | None, ends: str, event: Happening) -> None:
+        await self._write(_put_token, token, ends, event)
+
+    async def token_used(self, name: str, at: float) -> None:
+        await self._write(_token_used, name, at)
 
     async def keep_placement(self, placement: str, events: tuple[Happening, ...]) -> None:
         await self._write(_keep_placement, placement, events)
@@ -198,6 +209,17 @@ def _keep_observed(db: sqlite3.Connection, observed: Observed) -> None:
     kept = msgspec.structs.replace(observed, events=(), usage=())
     row = (observed.cluster, observed.agent, msgspec.json.encode(kept))
     db.execute("INSERT OR REPLACE INTO clusters VALUES (?, ?, unixepoch(), ?)", row)
+
+
+def _put_token(db: sqlite3.Connection, token: Token | None, ends: str, event: Happening) -> None:
+    db.execute("DELETE FROM access WHERE name = ?", (ends,))
+    if token is not None:
+        db.execute("INSERT OR REPLACE INTO access VALUES (?, ?, ?, ?, ?, ?)", msgspec.structs.astuple(token))
+    _append(db, event)
+
+
+def _token_used(db: sqlite3.Connection, name: str, at: float) -> None:
+    db.execute("UPDATE access SET used = ? WHERE name = ?", (at, name))
 
 
 def _keep_placement(db: sqlite3.Connection, placement: str, events: tuple[Happening, ...]) -> None:

@@ -11,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from colonnade.fleet.ledger import Used
+from colonnade.fleet.tokens import TokenStore
 from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, TokenSum, Version
 
 
@@ -33,7 +34,7 @@ class Only(msgspec.Struct, frozen=True):
 EVERY = Only()
 
 
-class Store(Protocol):
+class Store(TokenStore, Protocol):
     """One writer. Every method returns when what it did is on disk."""
 
     async def close(self) -> None: ...

@@ -5,6 +5,7 @@
     │   ├── InvalidRequest        400  a field is malformed, unknown in value, or refused
     │   │   └── ContextTooLong    400  prompt and answer do not fit the context
     │   ├── Unauthenticated       401  no key, or one that is not known
+    │   ├── Forbidden             403  known, and not allowed to
     │   ├── NotFound              404  no such route, model, deployment, replica
     │   ├── MethodNotAllowed      405
     │   ├── RequestTimeout        408  the request did not arrive whole in time
@@ -127,6 +128,11 @@ class ContextTooLong(InvalidRequest):
 class Unauthenticated(ClientError):
     status = 401
     code = "invalid_api_key"
+
+
+class Forbidden(ClientError):
+    status = 403
+    code = "forbidden"
 
 
 class NotFound(ClientError):

@@ -16,6 +16,10 @@ from colonnade.wire.errors import BadSetting
     cls=Group,
     lazy={
         "clusters": ("colonnade.cli.commands.clusters:clusters", "List the clusters, and whether they are heard."),
+        "tokens": (
+            "colonnade.cli.commands.tokens:tokens",
+            "Create, list, rotate and revoke tokens of the control plane.",
+        ),
         "cost": ("colonnade.cli.commands.cost:cost", "Show what was used, and what it cost."),
         "events": ("colonnade.cli.commands.events:events", "List what the fleet decided and what happened, and why."),
     },
