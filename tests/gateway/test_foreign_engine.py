@@ -6,6 +6,7 @@ The server is `colonnade` itself, as another process: it speaks OpenAI's API, an
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import msgspec
 import openai
 import pytest
+import zmq
 from foreign_rig import LONG, SERVED, Start, answered, ask, children, free_port, in_front, ready
 from gateway_house import KEY, House, until
 from gateway_replica import ASK, MODEL, Replica
@@ -30,8 +32,12 @@ async def running(url: str) -> int:
 
 
 async def test_attached(house: House, replica: Replica, adapter: Start, tmp_path: Path) -> None:
-    foreign = await adapter("--engine-url", replica.route.url)
-    await ready(foreign)
+    with zmq.Context() as context, context.socket(zmq.PUB) as events:
+        events.linger = 0
+        port = events.bind_to_random_port("tcp://127.0.0.1")
+        foreign = await adapter("--engine-url", replica.route.url, "--engine-events", f"tcp://127.0.0.1:{port}")
+        await ready(foreign)
+        await its_cache_events_are_told_on(events, foreign)
     gateway = await in_front(house, foreign)
     await answered(house, gateway, ask())
     await answers_as_the_server_would(house, gateway, replica)
@@ -41,6 +47,19 @@ async def test_attached(house: House, replica: Replica, adapter: Start, tmp_path
     await the_servers_death_is_told(house, gateway, replica)
     assert await asyncio.wait_for(foreign.process.wait(), 30) == 1
     assert "the engine is gone: " in (tmp_path / "adapter.log").read_text().splitlines()[-1]
+
+
+async def its_cache_events_are_told_on(events: zmq.Socket[bytes], foreign: Replica) -> None:
+    """As vLLM publishes them; what comes before the subscription is lost, so they are said until they are heard."""
+    block = ["BlockStored", [7], None, [1, 2, 3, 4], 4, None]
+    async with asyncio.timeout(30):
+        for number in itertools.count():
+            batch = msgspec.msgpack.encode([0.5, [block], 0])
+            events.send_multipart([b"kv-events", number.to_bytes(8, "big"), batch])
+            snapshot = msgspec.json.decode((await get(f"{foreign.route.url}/snapshot", 5))[1])
+            if snapshot["cache"]:
+                assert [held["length"] for held in snapshot["cache"]] == [4]
+                return
 
 
 async def answers_as_the_server_would(house: House, gateway: Gateway, replica: Replica) -> None:

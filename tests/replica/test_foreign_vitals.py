@@ -15,17 +15,17 @@ def test_idle_is_never_stalled() -> None:
 
 def test_what_moves_is_well() -> None:
     vitals = Vitals(30.0, 0.0)
-    vitals.carries(1, 100.0)
+    vitals.carries(1, 1, 100.0)
     vitals.moved(3, 125.0)
     assert not vitals.stalled(155.0)
     assert vitals.stalled(155.1)
-    vitals.carries(2, 156.0)  # more work does not make it well
+    vitals.carries(2, 2, 156.0)  # more work does not make it well
     assert vitals.stalled(156.0)
 
 
 def test_its_own_counters_are_a_sign() -> None:
     vitals = Vitals(30.0, 0.0)
-    vitals.carries(1, 0.0)
+    vitals.carries(1, 1, 0.0)
     for now, work in ((10.0, 7), (25.0, 7), (35.0, 9), (40.0, None)):
         vitals.looked(work, now)
     assert not vitals.stalled(65.0)
@@ -34,7 +34,7 @@ def test_its_own_counters_are_a_sign() -> None:
 
 def test_gateways_see_steps_until_it_counts_as_stalled() -> None:
     vitals = Vitals(10.0, 0.0)
-    vitals.carries(1, 0.0)
+    vitals.carries(1, 1, 0.0)
     vitals.looked(None, 5.0)
     vitals.silent(9.0)
     assert vitals.steps == 2
@@ -48,9 +48,9 @@ def test_gateways_see_steps_until_it_counts_as_stalled() -> None:
 
 def test_work_that_comes_in_begins_the_wait() -> None:
     vitals = Vitals(10.0, 0.0)
-    vitals.carries(1, 100.0)
+    vitals.carries(1, 1, 100.0)
     assert vitals.quiet(105.0) == 5.0
-    vitals.carries(0, 106.0)
+    vitals.carries(0, 0, 106.0)
     assert not vitals.stalled(500.0)
 
 
@@ -63,3 +63,23 @@ def test_gone_when_refused_twice_or_ended() -> None:
     vitals.refused("nobody listens")
     vitals.ended("later")
     assert vitals.gone == "nobody listens"
+
+
+def test_an_answer_that_is_no_stream_is_judged_by_counters_alone() -> None:
+    vitals = Vitals(10.0, 0.0)
+    vitals.carries(1, 0, 0.0)
+    vitals.looked(None, 100.0)
+    assert not vitals.stalled(100.0)
+    assert vitals.steps == 1  # gateways, which would not wait so long, see that it lives
+    vitals.looked(5, 101.0)
+    assert vitals.stalled(101.0)
+    vitals.looked(6, 102.0)
+    assert not vitals.stalled(112.0)
+
+
+def test_a_stream_beside_it_begins_its_own_wait() -> None:
+    vitals = Vitals(10.0, 0.0)
+    vitals.carries(1, 0, 0.0)
+    vitals.carries(2, 1, 100.0)
+    assert not vitals.stalled(110.0)
+    assert vitals.stalled(110.1)

@@ -28,7 +28,8 @@ def replica_spec(start: Start, home: Path) -> ReplicaSpec:
         *flags,
     )
     env = {"COLONNADE_HOME": str(home)}
-    fresh = is_version(wanted.model) or reference_of(wanted.model) is not None
+    foreign = any(flag.startswith("--engine-url=") for flag in flags)
+    fresh = foreign or is_version(wanted.model) or reference_of(wanted.model) is not None
     warm = () if fresh else (*argv[:2], "colonnade.replica.warm", "--model", wanted.model, *flags)
     return ReplicaSpec(id=start.id, epoch=start.epoch, argv=argv, env=env, labels=labels(start), warm=warm)
 

@@ -55,7 +55,7 @@ def serve(session: Session, model: str, stop_on_eof: bool, announce_fd: int | No
             tell = stack.enter_context(Announcing(announce_fd)).greeting
         settings = session.settings(given(options))
         if not model and not settings.replica.engine_url:
-            raise click.MissingParameter(param_type="argument", param_hint="PATH_OR_NAME")
+            raise click.MissingParameter(param_type="argument", param_hint="'PATH_OR_NAME'")
         serving = Serving(session, settings, model, tell, stop_on_eof)
         try:
             asyncio.run(serving.run())

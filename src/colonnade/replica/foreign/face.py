@@ -190,10 +190,14 @@ class ForeignFace:
         )
         self._relays.add(relay)
         self._quiet.clear()
-        self.vitals.carries(len(self._relays), time.monotonic())
+        self._carry()
         relay.start()
         self._changed([])
         return relay
+
+    def _carry(self) -> None:
+        streams = sum(relay.asked.stream for relay in self._relays)
+        self.vitals.carries(len(self._relays), streams, time.monotonic())
 
     def _moved(self, count: int) -> None:
         self.vitals.moved(count, time.monotonic())
@@ -201,7 +205,7 @@ class ForeignFace:
 
     def _over(self, relay: Relay, outcome: str) -> None:
         self._relays.discard(relay)
-        self.vitals.carries(len(self._relays), time.monotonic())
+        self._carry()
         self.metrics.requests.labels(relay.path.removeprefix("/v1/").partition("/")[0], outcome).inc()
         for kind, count in zip(("prompt", "cached", "completion"), relay.telling.counted, strict=True):
             self.metrics.tokens.labels(kind).inc(count)

@@ -93,7 +93,7 @@ OPENAI = Kind(
         "json_schema": Ability("seam", "passed on; whether it is enforced is the server's"),
         "token_prompts": Ability("seam", "passed on; many servers take them"),
         "load": Ability("refused", "only what passes here is counted"),
-        "progress": Ability("seam", "by what passes here; of an answer that is no stream, its end"),
+        "progress": Ability("seam", "by the streams that pass here; of other answers nothing is seen until they end"),
     },
 )
 

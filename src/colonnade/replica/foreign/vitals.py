@@ -2,7 +2,8 @@
 
 Gone: its port refused us twice in a row, or its process has ended. Stalled: for `limit` seconds, with requests of ours
 in flight, nothing of it moved: no part of an answer came, and its own counters stood. Its count of running requests
-decides nothing: engines are known to have hung with a count of 0. Slow to answer is neither.
+decides nothing: engines are known to have hung with a count of 0. Slow to answer is neither. An answer that is no
+stream shows nothing until its end: where the engine has no counters, either, it is not judged by.
 
 `steps` is what our gateways watch (`Load.steps`), and they are less patient than `limit`: they know of engines that
 compute a long prompt in chunks. So it moves with each sign of progress, and with each look while the silence is still
@@ -23,6 +24,7 @@ class Vitals:
         self.in_flight = 0
         self.gone = ""
         """Why it is, when it is."""
+        self._streams = 0
         self._since = now  # the last sign, or when work came in
         self._work: int | None = None
         self._refused = 0
@@ -32,11 +34,11 @@ class Vitals:
         self.steps += count
         self._since = now
 
-    def carries(self, in_flight: int, now: float) -> None:
-        """How many requests of ours it has."""
-        if not self.in_flight and in_flight:
+    def carries(self, in_flight: int, streams: int, now: float) -> None:
+        """How many requests of ours it has, and how many of them are streams."""
+        if (not self.in_flight and in_flight) or (not self._streams and streams):
             self._since = now
-        self.in_flight = in_flight
+        self.in_flight, self._streams = in_flight, streams
 
     def looked(self, work: int | None, now: float) -> None:
         """It answered a look at its metrics or health; `work` as its metrics count it."""
@@ -62,8 +64,9 @@ class Vitals:
         self.gone = self.gone or why
 
     def quiet(self, now: float) -> float:
-        """Seconds without a sign while work is in flight; 0 when idle."""
-        return now - self._since if self.in_flight else 0.0
+        """Seconds without a sign while there is work that gives signs; else 0."""
+        judged = self._streams if self._work is None else self.in_flight
+        return now - self._since if judged else 0.0
 
     def stalled(self, now: float) -> bool:
         return self.quiet(now) > self.limit
