@@ -206,8 +206,8 @@ def test_slots_are_read_from_confirmations_and_calls() -> None:
     assert slots("<tool_call>\n{\n</tool_call>") == {"says": "<tool_call>\n{\n</tool_call>"}
 
 
-FLOOR = {"refusals": 0.9, "small_talk": 0.9, "booking_turns": 0.85, "booking_tools_turns": 0.85, "note_fields": 0.85}
-"""What the shipped weights hold; the card has the full scores, and the targets that they miss."""
+FLOOR = {"refusals": 0.9, "small_talk": 0.9, "booking_turns": 0.9, "booking_tools_turns": 0.9, "note_fields": 0.9}
+"""What the shipped weights hold; the card has the full scores."""
 
 
 def test_heldout_answers_do_not_get_worse(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -98,7 +98,8 @@ class Call:
 
 def conversation(draw: Draw, with_tools: bool) -> list[Message]:
     """One whole call, from the opening to the goodbye."""
-    call = Call(draw, lower=draw.chance(0.15), with_tools=with_tools)
+    lower = draw.chance(0.15 if draw.heldout else 0.3)  # harder to copy: names fall into more pieces
+    call = Call(draw, lower, with_tools)
     visit = _visit(call, draw.pick(["book", "book", "move", "cancel"]))
     _open(call, visit)
     visit = _settle(call, visit)

@@ -13,6 +13,8 @@ from typing import TypeVar
 from colonnade_tiny import words
 
 RESERVED_SHARE = 10
+LISTED = 0.25
+"""Share of the names in training that are on the lists. Callers have more such; but names are copied, not known."""
 
 T = TypeVar("T")
 
@@ -66,13 +68,13 @@ class Draw:
 
     def _first(self) -> str:
         kind = self.rng.random()
-        if kind < 0.55:
+        if kind < (0.55 if self.heldout else LISTED):
             return self.pick(words.FIRST_NAMES)
         return self.made_up(1, 2) if kind < 0.95 else self.pick(words.ODD_FIRST_NAMES)
 
     def _last(self) -> str:
         kind = self.rng.random()
-        if kind < 0.50:
+        if kind < (0.50 if self.heldout else LISTED):
             return self.pick(words.LAST_NAMES)
         return self.made_up(1, 3) if kind < 0.93 else self.pick(words.ODD_LAST_NAMES)
 
