@@ -240,3 +240,21 @@ def test_chance_that_is_left_is_chance(shares: dict[str, float], noise: float) -
     assert 0 <= left <= 1
     if any(shares.get(v, 0) > 0 for v in "12"):
         assert all(shares.get(target.route.version, 0) > 0 for target in found)
+
+
+def test_how_many_a_replica_gets() -> None:
+    silent, telling = Target(Route("r", "e", "http://r", "m")), Target(Route("r", "e", "http://r", "m", "tcp://r"))
+    silent.in_flight = 1000
+    assert silent.room(0), "it never says"
+    assert not silent.room(1000)
+    telling.in_flight = 15
+    assert telling.room(0)
+    telling.in_flight = 16
+    assert not telling.room(0), "it has not said yet"
+    assert telling.room(17)
+    telling.load, telling.pulse.known = Load(slots=16), True
+    assert telling.room(0), "an eighth more than its slots"
+    telling.in_flight = 18
+    assert not telling.room(0)
+    telling.load = Load()
+    assert telling.room(0), "it says that it does not say"

@@ -9,6 +9,10 @@ from colonnade.gateway.rates import Rates
 from colonnade.wire.messages import Load
 from colonnade.wire.routes import Route
 
+AT_FIRST = 16
+"""Requests that a replica gets before it has said how many it computes at a time: it may just have started, and many
+may wait for it."""
+
 
 @dataclass(slots=True, eq=False)
 class Target:
@@ -44,7 +48,9 @@ class Target:
 
     def room(self, slots: int) -> bool:
         """Whether it takes one more at once. `slots`: what it is held to; 0: what it says of itself, and an eighth,
-        so that the next one is there when a slot frees."""
+        so that the next one is there when a slot frees. One that will say, and has not yet, gets a few."""
+        if not slots and not self.load.slots and self.route.events and not self.pulse.known:
+            return self.in_flight < AT_FIRST
         slots = slots or self.load.slots + self.load.slots // 8
         return not slots or self.in_flight < slots
 
