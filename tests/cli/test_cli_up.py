@@ -142,6 +142,15 @@ def test_a_deployment_that_rests_wakes_for_its_requests(home: Path, tmp_path: Pa
         assert [each.wait(PATIENCE) for each in asked] == [0, 0, 0]
         changes = [row for row in told("explain", "scale", "desk") if row["what"] == "scaled"]
         assert [row["why"].partition(":")[0] for row in changes] == ["0 -> 1"]
+        file.write_text("model: colonnade-tiny\nname: desk\nreplicas: 2\nsettings: {threads: 1}\n")
+        changed = {line["what"]: (line["now"], line["then"]) for line in told("fleet", "plan", str(file))}
+        assert {"settings", "version", "scaling"} <= changed.keys()
+        [cluster] = told("fleet", "clusters")
+        assert (cluster["name"], cluster["lost"]) == ("local", "")
+        token = told("fleet", "tokens", "create", "--name", "ci", "--role", "deployer")["token"]
+        assert token != told("fleet", "tokens", "rotate", "ci")["token"]
+        assert [each["role"] for each in told("fleet", "tokens", "list")] == ["deployer"]
+        colonnade("fleet", "tokens", "revoke", "ci")
         assert told("scale", "desk", "0").get("scaling") is None
         happened = told("fleet", "events", "--deployment", "desk", "--since", "1h")
         assert [each["kind"] for each in happened][:2] == ["deployed", "deployed"]

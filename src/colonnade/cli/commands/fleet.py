@@ -15,6 +15,7 @@ from colonnade.wire.errors import BadSetting
 @click.group(
     cls=Group,
     lazy={
+        "plan": ("colonnade.cli.commands.plan:plan", "Say what a change would do, before it is made."),
         "clusters": ("colonnade.cli.commands.clusters:clusters", "List the clusters, and whether they are heard."),
         "tokens": (
             "colonnade.cli.commands.tokens:tokens",
