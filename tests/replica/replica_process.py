@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from colonnade.engine.folder import SHIPPED
+from colonnade.wire.messages import Load
 from colonnade.wire.stream import Event, EventReader
 
 HERE = Path(__file__).parent
@@ -82,10 +83,7 @@ class Client:
 
     async def load(self) -> dict[str, int]:
         """The load of /snapshot, by name."""
-        counts = ("running", "waiting", "tokens", "pages_used", "pages_cached", "pages_total", "steps")
-        return dict(
-            zip((*counts, "drafted", "accepted", "prefill"), (await self.get("/snapshot"))[1]["load"], strict=True)
-        )
+        return dict(zip(Load.__struct_fields__, (await self.get("/snapshot"))[1]["load"], strict=True))
 
     async def idle(self) -> None:
         """Until the engine works on nothing."""
