@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 from tiny_llama import generate, load, prompt
 
 from colonnade.engine.worker import LoadedWorker
-from colonnade.wire.errors import BadModel
+from colonnade.wire.errors import BadModel, BadSetting
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +103,26 @@ def test_a_checkpoint_that_says_the_same_in_other_words_is_taken(folder: Path, t
     before = said(loaded)
     loaded.resident.update(str(other))
     assert said(loaded) == before
+
+
+@pytest.mark.parametrize("kernels", ["native", "torch"])
+def test_rounded_activations_are_refused_beside_integers(folder: Path, kernels: str) -> None:
+    """With what to do instead."""
+    with pytest.raises(BadSetting, match="under quantize int8 they are 16-bit integers") as caught:
+        load(folder, kernels=kernels, round_activations=True, quantize="int8")
+    assert caught.value.hint == "leave round_activations off, or set quantize to none"
+
+
+@pytest.mark.parametrize("kernels", ["native", "torch"])
+def test_half_as_wide_a_cache_is_forgotten_and_made_again(folder: Path, kernels: str) -> None:
+    """What a request reads after it is what it wrote itself: nothing is left of other sizes or of before."""
+    loaded = load(folder, kernels=kernels, kv_dtype="float16")
+    before = said(loaded)
+    assert loaded.facts["kv_dtype"] == "float16"
+    for _ in range(2):
+        loaded.resident.sleep(1)
+        loaded.resident.wake()
+        assert said(loaded) == before
 
 
 @pytest.mark.parametrize("kernels", ["native", "torch"])

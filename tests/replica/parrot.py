@@ -32,6 +32,7 @@ class Parrot:
     scripts: dict[int, tuple[int, list[int]]] = field(default_factory=dict)
     wanted: dict[int, int | None] = field(default_factory=dict)
     prompts: dict[int, list[int]] = field(default_factory=dict)
+    labels: dict[int, list[float]] = field(default_factory=dict)
 
     def run(self, step: Step) -> Result:
         time.sleep(self.pace)
@@ -39,14 +40,17 @@ class Parrot:
             prompt = list(admit.tokens[: admit.prompt_length])
             self.scripts[admit.slot] = (admit.prompt_length, self.script(prompt))
             self.wanted[admit.slot] = admit.sampling.logprobs
+            asked = admit.scoring or admit.sampling
+            self.labels[admit.slot] = [-3.0 for _ in asked.labels]
             self.prompts[admit.slot] = prompt
         drawn = [self.draw(chunk.slot, chunk.start + len(chunk.pages)) for chunk in step.chunks if chunk.sample]
         return Result(step.number, tuple(drawn), tuple(self.score(chunk) for chunk in step.chunks if chunk.scored[1]))
 
     def score(self, chunk: Chunk) -> Scored:
         """Each token is as probable as any; of a vector nothing is told."""
+        labels = self.labels[chunk.slot]
         tokens = self.prompts[chunk.slot][chunk.scored[0] + 1 : chunk.scored[1] + 1]
-        return Scored(chunk.slot, [Logprob(token, -0.5, [(token, -0.5)]) for token in tokens])
+        return Scored(chunk.slot, [Logprob(token, -0.5, [(token, -0.5)], labels) for token in tokens])
 
     def script(self, prompt: Sequence[int]) -> list[int]:
         start, end = (self.tokenizer.token_to_id(mark) or 0 for mark in ("<|im_start|>", "<|im_end|>"))
@@ -68,7 +72,9 @@ class Parrot:
         if name == "<tool_response>":
             os._exit(7)
         top = self.wanted[slot]
-        return Drawn(slot, token, None if top is None else Logprob(token, -0.5, [(token, -0.5), (1, -2.0)][:top]))
+        if top is None:
+            return Drawn(slot, token)
+        return Drawn(slot, token, Logprob(token, -0.5, [(token, -0.5), (1, -2.0)][:top], self.labels[slot]))
 
 
 def load(model: str, config: EngineConfig, cache: Path) -> Servable:

@@ -38,6 +38,7 @@ async def test_text_in_and_output_ids_out(client: Client):
     assert (meta["id"], meta["completion_tokens"], len(said["output_ids"])) == ("mine", 8, 8)
     assert meta["finish_reason"] == {"type": "length", "length": 8}
     assert meta["weight_version"] == (await client.get("/v1/models"))[1]["data"][0]["weight_version"]
+    assert meta["weight_version"] == (await client.get("/get_model_info"))[1]["weight_version"]
     status, again = await client.post("/generate", ask(ignore_eos=True))
     assert (again["text"], again["output_ids"]) == (said["text"], said["output_ids"])
     assert again["meta_info"]["cached_tokens"] > 0

@@ -15,6 +15,7 @@ from openai.types.chat import completion_create_params as chat_create_params
 
 from colonnade.replica import completions, messages
 from colonnade.replica.embeddings import EmbeddingRequest
+from colonnade.replica.form import chat_form
 from colonnade.replica.messages import CountRequest, MessagesRequest
 from colonnade.replica.refused import REFUSED
 from colonnade.replica.requests import ChatRequest, CompletionRequest, read
@@ -135,6 +136,15 @@ def test_unknown_fields_warn_and_strictly_are_refused():
     with pytest.raises(InvalidRequest) as caught:
         read(body, ChatRequest, strict=True)
     assert caught.value.param == "tempersture"
+
+
+@pytest.mark.parametrize("schema", ["", "{{ 1 }}", "1" + "0" * 5000, "[" * 100_000])
+def test_a_schema_that_is_no_json_is_refused_beside_tools_too(schema: str):
+    tool = {"type": "function", "function": {"name": "f", "parameters": {}}}
+    request, _ = chat(tools=[tool], json_schema=schema)
+    with pytest.raises(InvalidRequest) as caught:
+        chat_form(request)
+    assert (caught.value.param, caught.value.reason) == ("json_schema", "grammar_refused")
 
 
 def test_null_is_absent():

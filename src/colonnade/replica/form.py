@@ -79,7 +79,10 @@ def _otherwise(form: Form) -> Any:
             code="unsupported_parameter",
             hint="use response_format, or tool_choice none",
         )
-    return json.loads(form[0].text)
+    try:
+        return json.loads(form[0].text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"{form[1]}: not JSON: {error}", param=form[1], code="grammar_refused") from error
 
 
 def _calls(tools: list[dict[str, Any]], *, several: bool, text: bool = False, otherwise: Any = None) -> Grammar:

@@ -146,10 +146,13 @@ class Generation:
         return self.order.scoring
 
     def _report(self, index: int, report: Delta | ColonnadeError) -> None:
-        if self._over or self._choices[index].finish is not None:
+        """An error ends all choices, even one that has finished: what came last of it could not be written."""
+        if self._over:
             return
         if isinstance(report, ColonnadeError):
             self._end(report.reason, report)
+        elif self._choices[index].finish is not None:
+            return
         elif report.finish == "error":
             self._end("engine_error", Internal(report.reason or "the engine gave this request up"))
         elif report.scores is not None:
