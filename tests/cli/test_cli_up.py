@@ -98,6 +98,11 @@ def test_a_day_with_up(home: Path) -> None:
         key = told("keys", "create", "--name", "crm")["key"]
         assert {each["name"] for each in told("keys", "list")} == {"local", "crm"}
         assert told("chat", "--url", greeting["url"], "--key", key, "Hi", "--max-tokens", "2")["text"]
+        limited = told("keys", "limit", "crm", "--requests-per-minute", "0", "--priority", "3")
+        assert (limited["requests_per_minute"], limited["tokens_per_minute"], limited["priority"]) == (0, None, 3)
+        until(lambda: run_chat(greeting["url"], key) != 0, "the gateway keeps to a key's limit")
+        colonnade("keys", "limit", "crm", "--requests-per-minute", "none")
+        until(lambda: run_chat(greeting["url"], key) == 0, "and lets it go again")
         colonnade("keys", "revoke", "crm")
         until(lambda: run_chat(greeting["url"], key) != 0, "a revoked key is refused")
 
