@@ -62,6 +62,8 @@ class Face(BaseHTTPRequestHandler):
         waits = self.options.ready_after is not None and not self.options.ready_after.exists()
         if self.path == "/child" and self.child is not None:
             return 200, self.child.pid
+        if self.path == "/cuda":
+            return 200, [os.environ.get("CUDA_DEVICE_ORDER"), os.environ.get("CUDA_VISIBLE_DEVICES")]
         if self.path == "/live":
             return 200, {}
         if stalled:

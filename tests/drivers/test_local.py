@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from conformance import DriverConformance, Watcher, get, spec
+from test_zygotes import WARM
 
 from colonnade.drivers import Announced, Driver, Exited, Life, LocalDriver, stop_all
 from colonnade.drivers.output import KEPT_LIVES, LogFolder, announcement, last_line, turn_over, turned
@@ -215,3 +216,31 @@ def test_statuses_in_words() -> None:
     assert describe_status(1 << 8) == "exit 1"
     assert describe_status(60) == "killed by signal 60 (unnamed)"
     assert find_by_environment("_COLONNADE_LIFE=nobody/none") is None
+
+
+@pytest.mark.parametrize("warm", [(), WARM])
+async def test_cores_and_gpus_are_granted_kept_and_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    driver = LocalDriver(tmp_path, linger=600.0)
+    await driver.open()
+    watcher = Watcher(driver)
+    assert (await driver.capabilities()).gpus == 2
+    greedy = msgspec.structs.replace(spec("a-0", "e1"), cores=1, gpus=1, warm=warm)
+    await driver.start(greedy)
+    life = (await watcher.wait(Announced, "e1")).life
+    assert life.pid
+    assert len(os.sched_getaffinity(life.pid)) == 1
+    assert (await get(life, "/cuda"))[1] == ["PCI_BUS_ID", "4"]
+    await watcher.close()
+    driver = LocalDriver(tmp_path, linger=600.0)
+    await driver.open()
+    watcher = Watcher(driver)
+    with pytest.raises(SetupError, match="2 GPUs are asked for, and 1 of 2"):
+        await driver.start(msgspec.structs.replace(greedy, epoch="e2", gpus=2))
+    await driver.stop("a-0", "e1", 5)
+    await driver.start(msgspec.structs.replace(spec("a-0", "e2"), gpus=2, warm=warm))
+    assert (await get((await watcher.wait(Announced, "e2")).life, "/cuda"))[1] == ["PCI_BUS_ID", "4,5"]
+    await driver.stop("a-0", "e2", 5)
+    await watcher.close()

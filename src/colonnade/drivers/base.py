@@ -31,6 +31,10 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
     warm: tuple[str, ...] = ()
     """A command line for a process that a driver may fork such lives from (`replica.zygote`): `env` and `cwd` are as
     here. Empty: it may not."""
+    cores: int = 0
+    """Of the machine, for its threads; 0: any."""
+    gpus: float = 0.0
+    """A whole number, or a share of one."""
     labels: dict[str, str] = {}
 
 
@@ -75,6 +79,7 @@ class Capabilities(msgspec.Struct, frozen=True):
     machines: int
     cores: int
     memory: int  # bytes
+    gpus: int = 0
     labels: dict[str, str] = {}
 
 

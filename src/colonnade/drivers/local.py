@@ -18,11 +18,13 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from colonnade.drivers.base import Announced, Capabilities, DriverEvent, Exited, Life, ReplicaSpec, Started
+from colonnade.drivers.grants import Grant, Grants
 from colonnade.drivers.output import LogFolder, announcement, last_line, turn_over
 from colonnade.drivers.process import (
     Process,
@@ -60,6 +62,7 @@ class LocalDriver:
         self._logs = LogFolder(home / "logs")
         self._zygotes = Zygotes(home / "logs", linger, LIFE_VARIABLE)
         self._starting: set[tuple[str, str]] = set()
+        self._grants = Grants(sorted(os.sched_getaffinity(0)), _gpus())
         self._log_limit = log_limit
         self._boot = boot_id()
         self._running: dict[tuple[str, str], _Running] = {}
@@ -80,43 +83,53 @@ class LocalDriver:
 
     async def capabilities(self) -> Capabilities:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return Capabilities(driver="local", machines=1, cores=len(os.sched_getaffinity(0)), memory=memory)
+        return Capabilities(
+            driver="local", machines=1, cores=len(os.sched_getaffinity(0)), memory=memory, gpus=self._grants.gpus
+        )
 
     async def start(self, spec: ReplicaSpec) -> None:
         key = (spec.id, spec.epoch)
         if key in self._running or key in self._starting:
             return
+        grant = self._grants.take(key, spec.cores, spec.gpus)
         self._starting.add(key)
         try:
-            await self._start(spec)
+            await self._start(spec, grant)
+        except BaseException:
+            self._grants.release(key)
+            raise
         finally:
             self._starting.discard(key)
 
-    async def _start(self, spec: ReplicaSpec) -> None:
+    async def _start(self, spec: ReplicaSpec, grant: Grant) -> None:
         log = self._logs.begin(spec.id, spec.epoch)
         life = Life(id=spec.id, epoch=spec.epoch, started_at=time.time(), log=str(log), labels=spec.labels)
-        record = Record(life=life, argv=spec.argv, boot=self._boot)
+        record = Record(life=life, argv=spec.argv, boot=self._boot, grant=grant)
         self._records.write(record)
+        env = {**os.environ, **spec.env, **_told(grant)}
         try:
-            chick = await self._fork(spec, log)
-            pid = _spawn(spec, log) if chick is None else chick.pid
+            chick = await self._fork(spec, env, log)
+            pid = _spawn(spec, env, log) if chick is None else chick.pid
         except OSError as error:
             self._records.remove(spec.id, spec.epoch)
             hint = "the first word of the command must be a program that this user may run"
             raise SetupError(f"cannot start {spec.id}: {error}", hint=hint) from error
-        record = Record(replace(life, pid=pid), spec.argv, self._boot, ticks=start_ticks(pid))
+        if grant.cores:
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(pid, grant.cores)
+        record = replace(record, life=replace(life, pid=pid), ticks=start_ticks(pid))
         self._records.write(record)
         running = self._begin(record, Process(pid))
         if chick is not None:
             chick.go()
             running.task.add_done_callback(lambda _: self._zygotes.release(spec))
 
-    async def _fork(self, spec: ReplicaSpec, log: Path) -> Chick | None:
+    async def _fork(self, spec: ReplicaSpec, env: dict[str, str], log: Path) -> Chick | None:
         stdin = _endless_stdin()
         try:
             with log.open("ab") as output:
                 mark = _mark(spec.id, spec.epoch)
-                return await self._zygotes.fork(spec, {**os.environ, **spec.env}, mark, stdin, output.fileno())
+                return await self._zygotes.fork(spec, env, mark, stdin, output.fileno())
         finally:
             os.close(stdin)
 
@@ -136,11 +149,16 @@ class LocalDriver:
         while (event := await self._events.get()) is not None:
             yield event
 
+    def _over(self, key: tuple[str, str]) -> None:
+        self._running.pop(key, None)
+        self._grants.release(key)
+
     def zygotes(self) -> list[int]:
         """The pids of the warm processes."""
         return self._zygotes.pids()
 
     def _adopt(self, record: Record) -> None:
+        self._grants.hold((record.life.id, record.life.epoch), record.grant)
         pid = record.life.pid
         if pid is None and record.boot == self._boot:
             pid = find_by_environment(_mark(record.life.id, record.life.epoch))
@@ -154,7 +172,7 @@ class LocalDriver:
         running = _Running(record, process, self._records, self._events.put_nowait, self._log_limit)
         key = (record.life.id, record.life.epoch)
         self._running[key] = running
-        running.task.add_done_callback(lambda _: self._running.pop(key, None))
+        running.task.add_done_callback(lambda _: self._over(key))
         return running
 
 
@@ -278,7 +296,7 @@ def _hold(pid: int, ticks: int | None) -> Process | None:
     return None
 
 
-def _spawn(spec: ReplicaSpec, log: Path) -> int:
+def _spawn(spec: ReplicaSpec, env: dict[str, str], log: Path) -> int:
     """Start it and give its pid; it is reaped by `Process.reap`. Raises OSError."""
     name, _, value = _mark(spec.id, spec.epoch).partition("=")
     stdin = _endless_stdin()
@@ -289,7 +307,7 @@ def _spawn(spec: ReplicaSpec, log: Path) -> int:
                 stdin=stdin,
                 stdout=output,
                 stderr=output,
-                env={**os.environ, **spec.env, name: value},
+                env={**env, name: value},
                 cwd=spec.cwd or None,
                 start_new_session=True,
             )
@@ -297,6 +315,21 @@ def _spawn(spec: ReplicaSpec, log: Path) -> int:
             os.close(stdin)
     popen.returncode = 0  # it must not reap: the status is wanted, and the pid kept, until the group is gone
     return popen.pid
+
+
+def _gpus() -> list[str]:
+    """As CUDA_VISIBLE_DEVICES names them: those that this process may see, or all that the driver of NVIDIA knows."""
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return [name for each in visible.split(",") if (name := each.strip())]
+    known = Path("/proc/driver/nvidia/gpus")
+    return [str(number) for number, _ in enumerate(known.iterdir())] if known.is_dir() else []
+
+
+def _told(grant: Grant) -> dict[str, str]:
+    """The variables by which a replica learns of its GPUs; numbers are those of the bus, as `nvidia-smi` counts."""
+    if not grant.gpus:
+        return {}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": ",".join(grant.gpus)}
 
 
 def _endless_stdin() -> int:

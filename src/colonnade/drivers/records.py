@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from colonnade.drivers.base import Life
+from colonnade.drivers.grants import Grant
 from colonnade.wire.errors import SetupError
 
 
@@ -18,6 +19,7 @@ class Record(msgspec.Struct, frozen=True):
     argv: tuple[str, ...]
     boot: str
     ticks: int | None = None
+    grant: Grant = Grant()
     kill_at: float | None = None  # Unix seconds: it was told to stop, and is killed then
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from colonnade.drivers import ReplicaSpec
 from colonnade.fleet.orders import Start
@@ -12,6 +15,7 @@ from colonnade.fleet.versions import template
 from colonnade.packages.building.address import is_version, place_of
 from colonnade.replica.arrival import reference_of
 from colonnade.wire.errors import BadSetting, InvalidRequest
+from colonnade.wire.routes import Resources
 from colonnade.wire.settings import REGISTRY
 
 SECTIONS = ("engine", "replica", "http")
@@ -31,7 +35,17 @@ def replica_spec(start: Start, home: Path) -> ReplicaSpec:
     foreign = any(flag.startswith("--engine-url=") for flag in flags)
     fresh = foreign or is_version(wanted.model) or reference_of(wanted.model) is not None
     warm = () if fresh else (*argv[:2], "colonnade.replica.warm", "--model", wanted.model, *flags)
-    return ReplicaSpec(id=start.id, epoch=start.epoch, argv=argv, env=env, labels=labels(start), warm=warm)
+    spec = ReplicaSpec(id=start.id, epoch=start.epoch, argv=argv, env=env, labels=labels(start), warm=warm)
+    return granted(spec, wanted.resources)
+
+
+def granted(spec: ReplicaSpec, resources: Resources | None) -> ReplicaSpec:
+    """With what it takes: cores, or GPUs of whatever type. Where nothing was said, it runs where there is room."""
+    if resources is None:
+        return spec
+    if resources.type == "cpu":
+        return replace(spec, cores=math.ceil(resources.count))
+    return replace(spec, gpus=resources.count)
 
 
 def _program(model: str) -> tuple[str, ...]:

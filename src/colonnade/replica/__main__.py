@@ -16,7 +16,8 @@ import secrets
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Protocol
 
 import uvloop
@@ -25,6 +26,7 @@ from colonnade.replica.arrival import fetch, reference_of
 from colonnade.replica.backend import EngineArgv
 from colonnade.replica.face import Face
 from colonnade.replica.foreign.serving import is_foreign, serve_foreign
+from colonnade.replica.metrics import Metrics
 from colonnade.replica.model import ServedModel
 from colonnade.replica.server import is_loopback, listen, serve, url
 from colonnade.replica.spare import Spares
@@ -41,9 +43,17 @@ Prepare = Callable[[Resolved], Spares]
 """Begins processes that will be wanted, while there is one thread."""
 
 
-def main(
-    argv: Sequence[str] | None = None, opens: Open = ServedModel.open, prepare: Prepare = lambda resolved: Spares()
-) -> int:
+@dataclass(frozen=True)
+class Means:
+    """How a replica comes by what does not depend on its life; one that was forked has some of it already."""
+
+    opens: Open = ServedModel.open
+    prepare: Prepare = lambda resolved: Spares()
+    metrics: Callable[[], Metrics] = Metrics
+
+
+def main(argv: Sequence[str] | None = None, means: Means | None = None) -> int:
+    means = means or Means()
     options = replica_parser().parse_args(argv)
     spares = Spares()
     try:
@@ -51,8 +61,8 @@ def main(
         if re.fullmatch(r"[a-z0-9]{1,32}", options.epoch) is None:
             raise BadSetting(f"--epoch {options.epoch!r}", hint="accepted: 1 to 32 of a-z and 0-9")
         logging.basicConfig(level=resolved.log.level.upper(), stream=sys.stderr, format="%(levelname)s %(message)s")
-        spares = prepare(resolved)
-        reason = uvloop.run(_run(options, resolved, opens, spares))
+        spares = means.prepare(resolved)
+        reason = uvloop.run(_run(options, resolved, means, spares))
     except SetupError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message
     spares.close()
@@ -61,6 +71,7 @@ def main(
     return 1 if reason else 0
 
 
+@cache
 def replica_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m colonnade.replica", description=__doc__)
     parser.add_argument(
@@ -76,23 +87,23 @@ def replica_parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(options: argparse.Namespace, resolved: Resolved, opens: Open, spares: Spares) -> str:
+async def _run(options: argparse.Namespace, resolved: Resolved, means: Means, spares: Spares) -> str:
     if is_foreign(resolved.replica):
         return await serve_foreign(options.model, options.epoch, resolved, _listen(options), partial(_say, options))
     if not options.model:
         raise BadSetting("--model is missing", hint="it may be left out with --engine-url alone")
-    return await _run_own(options, resolved, opens, spares)
+    return await _run_own(options, resolved, means, spares)
 
 
-async def _run_own(options: argparse.Namespace, resolved: Resolved, opens: Open, spares: Spares) -> str:
+async def _run_own(options: argparse.Namespace, resolved: Resolved, means: Means, spares: Spares) -> str:
     own, reference = resolved.replica, reference_of(options.model)
 
     def opened(path: str, name: str) -> ServedModel:
-        return opens(path, name, own.tool_parser, own.reasoning_parser)
+        return means.opens(path, name, own.tool_parser, own.reasoning_parser)
 
     model = opened(options.model, own.served_name) if reference is None else None
     bound = _listen(options)
-    face = Face(model, options.epoch, resolved.http, resolved.replica, spares)
+    face = Face(model, options.epoch, resolved.http, resolved.replica, spares, means.metrics())
 
     async def start() -> None:
         if reference is not None:

@@ -50,14 +50,20 @@ class Face:
     """Lives on one event loop. `gone` resolves to why the process must end: "" when it was asked to."""
 
     def __init__(
-        self, model: ServedModel | None, epoch: str, http: HttpSettings, settings: ReplicaSettings, spares: Spares
+        self,
+        model: ServedModel | None,
+        epoch: str,
+        http: HttpSettings,
+        settings: ReplicaSettings,
+        spares: Spares,
+        metrics: Metrics,
     ) -> None:
         """`model` None: it is still to come, with `adopt`."""
         self._model = model
         self.epoch = epoch
         self.http = http
         self.settings = settings
-        self.metrics = Metrics()
+        self.metrics = metrics
         self.streams: Streams[Generation] = Streams(epoch)
         self.loaded_facts: Loaded | None = None
         self.version = Version()

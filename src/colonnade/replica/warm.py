@@ -7,6 +7,7 @@ process group, with an engine and a template process, forked ahead of the face's
 
 from __future__ import annotations
 
+import argparse
 import gc
 import importlib
 import socket
@@ -18,9 +19,10 @@ from functools import partial
 from colonnade.engine.__main__ import load_model, work
 from colonnade.engine.resident import Held, stamps
 from colonnade.engine.worker import hold_weights
-from colonnade.replica.__main__ import ENGINE, replica_parser
+from colonnade.replica.__main__ import ENGINE, Means, replica_parser
 from colonnade.replica.__main__ import main as replica_main
 from colonnade.replica.guise import Guise
+from colonnade.replica.metrics import Metrics
 from colonnade.replica.model import ServedModel
 from colonnade.replica.spare import Spares
 from colonnade.replica.template_process import TEMPLATES, go_on
@@ -44,6 +46,7 @@ class Warm:
     parsers: tuple[str, str]
     held: Held | None
     stamps: tuple[object, ...]
+    metrics: Metrics
 
     @classmethod
     def of(cls, model: str, resolved: Resolved) -> Warm:
@@ -54,7 +57,7 @@ class Warm:
         parsers = own.tool_parser, own.reasoning_parser
         served = ServedModel.open(model, own.served_name, *parsers)
         held = hold_weights(served.folder, resolved.engine, resolved.home / "cache")
-        return cls(served, parsers, held, stamps(served.folder))
+        return cls(served, parsers, held, stamps(served.folder), Metrics())
 
     def stale(self) -> bool:
         """Whether the model's files have changed."""
@@ -68,7 +71,9 @@ class Warm:
 
 
 def main() -> int:
-    parser = replica_parser()
+    parser = argparse.ArgumentParser(
+        prog="python -m colonnade.replica.warm", parents=[replica_parser()], add_help=False
+    )
     parser.add_argument("--control", type=int, required=True, help="the control socket's descriptor")
     parser.add_argument("--mark", required=True, help="the name of the variable that marks a life")
     parser.add_argument("--room", help="see colonnade.replica.guise")
@@ -101,7 +106,9 @@ def run(warm: Warm, guise: Guise, argv: Sequence[str]) -> int:
             spares.fork(TEMPLATES, lambda _: go_on(template, memory), answers=True)
         return spares
 
-    return replica_main(argv[3:], warm.opened, prepare)  # without `python -m colonnade.replica`
+    return replica_main(
+        argv[3:], Means(warm.opened, prepare, lambda: warm.metrics)
+    )  # without `python -m colonnade.replica`
 
 
 def engine(warm: Warm, resolved: Resolved, argv: Sequence[str]) -> int:
