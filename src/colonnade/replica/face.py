@@ -45,6 +45,10 @@ from colonnade.wire.settings import HttpSettings, ReplicaSettings
 LAST_WORDS = 2.0
 """Seconds that connections get to read their error when the engine is gone."""
 
+FAREWELL = 0.5
+"""Seconds that a replica which served stays at least when it is to leave: a gateway that has not heard of it yet is
+told so, and asks another one; at a closed connection it could not know whether the request was answered."""
+
 
 class Face:
     """Lives on one event loop. `gone` resolves to why the process must end: "" when it was asked to."""
@@ -191,20 +195,26 @@ class Face:
     def drain(self, bound: float, why: str) -> None:
         """No new requests; leave when those in flight are done, or after `bound` seconds."""
         if self.phase.name not in ("draining", "failed"):
+            least = FAREWELL if self.phase.name == "ready" else 0.0
             self._turn(Phase("draining", why))
-            self._end_when_quiet("", bound)
+            self._end_when_quiet("", bound, least)
 
     def _turn(self, phase: Phase) -> None:
         self._publisher.turn(phase)
         self.metrics.turn(phase.name)
 
-    def _end_when_quiet(self, reason: str, bound: float) -> None:
+    def _end_when_quiet(self, reason: str, bound: float, least: float = 0.0) -> None:
         if self._ending is not None:
             self._ending.cancel()
-        self._ending = asyncio.get_running_loop().create_task(self._end(reason, bound))
+        self._ending = asyncio.get_running_loop().create_task(self._end(reason, bound, least))
 
-    async def _end(self, reason: str, bound: float) -> None:
-        await self._until_quiet(bound, "the replica is leaving")
+    async def _end(self, reason: str, bound: float, least: float) -> None:
+        farewell = asyncio.create_task(asyncio.sleep(min(bound, least)))
+        try:
+            await self._until_quiet(bound, "the replica is leaving")
+            await farewell
+        finally:
+            farewell.cancel()
         if not self.gone.done():
             self.gone.set_result(reason)
 
