@@ -34,19 +34,34 @@ UNNAMED = frozenset({b"/generate", b"/score", b"/v1/score"})
 OF_PACKAGES: tuple[tuple[str, str, str], ...] = (
     ("POST", "/v1/models/{model}:predict", "Relayed to the package that the path names; the body is not read."),
     ("POST", "/v1/models/{model}:predict_binary", "The same."),
+    ("POST", "/v1/models/{model}:async_predict", "Relayed to the package that the path names."),
+    ("GET", "/v1/models/{model}/async_request/{id}", "Relayed to the package that the path names."),
+    ("DELETE", "/v1/models/{model}/async_request/{id}", "Relayed to the package that the path names."),
+    ("GET", "/v1/models/{model}/async_queue_status", "Relayed to the package that the path names."),
     ("GET", "/v1/models/{model}/loaded", "Relayed to the package that the path names."),
     ("GET", "/v1/models/{model}/schema", "Relayed to the package that the path names."),
 )
 
-_ACTION = re.compile(rb"/v1/models/([^/:]{1,256})(?:(:predict|:predict_binary)|/(?:loaded|schema))")
+_ACTION = re.compile(
+    rb"/v1/models/([^/:]{1,256})"
+    rb"(?:(?P<post>:predict|:predict_binary|:async_predict)|/(?:loaded|schema|async_queue_status)"
+    rb"|(?P<job>/async_request/[\w-]{1,64}))"
+)
 
 
 def named_in(method: bytes, path: bytes) -> str | None:
     """The package that a path asks for by its name, where it does."""
     found = _ACTION.fullmatch(path) if path.startswith(MODELS) else None
-    if found is None or method != (b"POST" if found[2] else b"GET"):
+    if found is None or method not in _asked(found):
         return None
     return found[1].decode("utf-8", "replace")
+
+
+def _asked(found: re.Match[bytes]) -> tuple[bytes, ...]:
+    """The methods that such a path is asked with."""
+    if found["post"]:
+        return (b"POST",)
+    return (b"GET", b"DELETE") if found["job"] else (b"GET",)
 
 
 _METHODS = {path.encode(): method for method, path, _ in ROUTES}

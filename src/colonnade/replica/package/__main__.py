@@ -14,16 +14,20 @@ import re
 import secrets
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 import uvloop
 
 from colonnade.packages.folder import Package, open_package
 from colonnade.packages.loading import prepare
+from colonnade.packages.secrets import Secrets
 from colonnade.packages.stand_ins import stand_in
 from colonnade.replica.command.app import CommandApp
 from colonnade.replica.command.face import CommandFace
 from colonnade.replica.package.app import PackageApp
 from colonnade.replica.package.face import PackageFace
+from colonnade.replica.package.later.pages import Later, attempt, webhook_keys
+from colonnade.replica.package.later.worker import Worker
 from colonnade.replica.server import host, is_loopback, listen, url
 from colonnade.wire.errors import BadSetting, SetupError
 from colonnade.wire.settings import Resolved, add_flags, given, load
@@ -87,10 +91,15 @@ def _class(package: Package, name: str, epoch: str, resolved: Resolved) -> Parts
     stand_in()
     face = PackageFace(package, name, epoch, resolved.http, resolved.replica)
 
+    file = resolved.home / "later" / f"{name}.db"
+    keys = partial(webhook_keys, Secrets(package.config.secrets))
+    worker = Worker(file, f"{epoch}-{os.getpid()}", partial(attempt, face), face.room, keys)
+
     async def start() -> None:
         face.load()
+        await worker.work()
 
-    return face, PackageApp(face), start
+    return face, PackageApp(face, Later(face, worker)), start
 
 
 def _command(package: Package, name: str, epoch: str, resolved: Resolved) -> Parts:

@@ -63,10 +63,10 @@ async def answer(
             result.headers.update(labels("700"))
         await result(scope, receive, send)
         return
-    await _respond(send, *_encoded(result, is_binary(headers)))
+    await _respond(send, *encoded(result, is_binary(headers)))
 
 
-def _encoded(result: Any, binary: bool) -> tuple[bytes, bytes]:
+def encoded(result: Any, binary: bool) -> tuple[bytes, bytes]:
     """Body and content type. Raises TypeError for what has no such form, which is the package's fault."""
     if binary:
         value = result.model_dump(mode="python") if isinstance(result, BaseModel) else result

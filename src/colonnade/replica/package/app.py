@@ -18,6 +18,8 @@ from colonnade.replica.connection import Disconnected, Message, Receive, Send, r
 from colonnade.replica.metrics import CONTENT_TYPE
 from colonnade.replica.package.answering import answer, inputs_of
 from colonnade.replica.package.face import PackageFace
+from colonnade.replica.package.later.pages import ROUTES as LATER
+from colonnade.replica.package.later.pages import Later
 from colonnade.replica.package.pieces import StreamFailed
 from colonnade.replica.package.refusals import MODEL_ERROR, Refused, json_response, not_ready
 from colonnade.wire.errors import ColonnadeError
@@ -38,6 +40,7 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/v1/models", "The one model, as the gateway lists it."),
     ("WS", "/v1/websocket", "The model's `websocket`."),
     ("POST", "/hot-reload", "Read the class anew; the instance keeps what it has loaded."),
+    *LATER,
 )
 
 _METHODS = {
@@ -54,8 +57,9 @@ Handler = Callable[[], Awaitable[Response]]
 
 
 class PackageApp:
-    def __init__(self, face: PackageFace) -> None:
+    def __init__(self, face: PackageFace, later: Later | None = None) -> None:
         self._face = face
+        self._later = later
         self._pages: dict[str, Handler] = {
             "/": self._alive,
             "/ping": self._is_loaded,
@@ -82,7 +86,8 @@ class PackageApp:
                 with self._face.exchange():
                     await self._call(name, scope, receive, send)
                 return
-            response = await self._page(path, scope["method"], known=name is not None)
+            response = await self._later_page(scope, receive) if "async_" in path else None
+            response = response or await self._page(path, scope["method"], known=name is not None)
         except Refused as refused:
             response = refused.response()
         except Disconnected:
@@ -97,6 +102,16 @@ class PackageApp:
         await response(scope, receive, send)
 
     # Pages.
+
+    async def _later_page(self, scope: Message, receive: Receive) -> Response | None:
+        """Of a request that is answered later."""
+        if self._later is None:
+            return None
+        headers = _headers(scope)
+        body = b""
+        if scope["method"] == "POST":
+            body = await read_body(receive, headers.get("content-length", ""), self._face.http)
+        return self._later.page(scope["method"], scope["path"], headers, body)
 
     async def _page(self, path: str, method: str, known: bool) -> Response:
         if path == "/hot-reload" and method == "POST":
@@ -167,7 +182,7 @@ class PackageApp:
 
     async def _call(self, name: str, scope: Message, receive: Receive, send: Send) -> None:
         contract = self._face.contract()
-        headers = {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
+        headers = _headers(scope)
         body = await read_body(receive, headers.get("content-length", ""), self._face.http)
         request = await _request(scope, receive, send, body)
         inputs = None if contract.reads_body_itself else inputs_of(contract, headers, body)
@@ -204,6 +219,10 @@ class PackageApp:
                 code, reason = 1011, MODEL_ERROR
             if socket.application_state.name == "CONNECTED" and socket.client_state.name == "CONNECTED":
                 await socket.close(code, reason)
+
+
+def _headers(scope: Message) -> dict[str, str]:
+    return {key.decode("latin-1"): value.decode("latin-1") for key, value in scope["headers"]}
 
 
 async def _request(scope: Message, receive: Receive, send: Send, body: bytes) -> Request:

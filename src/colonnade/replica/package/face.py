@@ -80,6 +80,12 @@ class PackageFace(Life):
     def loaded(self) -> bool:
         return self._contract is not None
 
+    def room(self, beside: int) -> int:
+        """How many predictions would begin at once, with `beside` more on their way to a slot."""
+        slots = self.calls.slots
+        free = slots.limit - max(slots.running + slots.waiting, beside)
+        return max(0, free) if self.phase.name == "ready" else 0
+
     async def healthy(self) -> bool:
         """What is_healthy says; a model without one is healthy. An exception in it says no."""
         method = None if self._contract is None else self._contract.get("is_healthy")
