@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from colonnade.cli.api import from_envelope
+from colonnade.client.errors import of_envelope
 from colonnade.wire.errors import ReplicaLost
 from colonnade.wire.stream import Event
 
@@ -31,7 +31,7 @@ class Answer:
             return ""
         body = msgspec.json.decode(event.data)
         if "error" in body:
-            raise from_envelope(body["error"])
+            raise of_envelope(body["error"])
         self.id, self.model = body.get("id") or self.id, body.get("model") or self.model
         self.usage = body.get("usage") or self.usage
         return "".join(self._choice(choice) for choice in body.get("choices") or ())

@@ -13,25 +13,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from colonnade.client.errors import error_of as from_answer
+from colonnade.client.errors import of_envelope as from_envelope
 from colonnade.wire import errors
 from colonnade.wire.errors import ColonnadeError
 from colonnade.wire.stream import Event, EventReader
 
-_BY_STATUS: dict[int, type[ColonnadeError]] = {
-    kind.status: kind
-    for kind in (
-        errors.Unauthenticated,
-        errors.NotFound,
-        errors.MethodNotAllowed,
-        errors.RequestTimeout,
-        errors.Conflict,
-        errors.BodyTooLarge,
-        errors.RateLimited,
-        errors.Overloaded,
-        errors.ReplicaLost,
-        errors.DeadlineExceeded,
-    )
-}
+__all__ = ["Api", "from_answer", "from_envelope"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +83,3 @@ class Api:
                 f"nothing answers at {self.url}", hint="`colonnade up` starts it", code="not_running"
             )
         return errors.ReplicaLost(f"the connection to {self.url} broke: {cause or type(cause).__name__}")
-
-
-def from_answer(status: int, body: bytes) -> ColonnadeError:
-    """The error that an answer stands for, in the one envelope or in any other words."""
-    kind = _BY_STATUS.get(status, errors.InvalidRequest if status < 500 else errors.Internal)
-    try:
-        told = msgspec.json.decode(body)["error"]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        return kind(f"the server answered {status}: {body[:200].decode('utf-8', 'replace')}")
-    return from_envelope(told, kind)
-
-
-def from_envelope(told: Any, kind: type[ColonnadeError] = errors.Internal) -> ColonnadeError:
-    """Of the object under `error`; one inside a stream has no status, so its code tells what it is."""
-    if not isinstance(told, dict):
-        return kind(str(told))
-    code = str(told.get("code") or "") or None
-    kind = next((each for each in _BY_STATUS.values() if each.code == code), kind)
-    return kind(str(told.get("message")), hint=str(told.get("hint") or ""), param=told.get("param"), code=code)

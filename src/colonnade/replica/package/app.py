@@ -18,7 +18,6 @@ from colonnade.replica.connection import Disconnected, Message, Receive, Send, r
 from colonnade.replica.metrics import CONTENT_TYPE
 from colonnade.replica.package.answering import answer, inputs_of
 from colonnade.replica.package.face import PackageFace
-from colonnade.replica.package.later.pages import ROUTES as LATER
 from colonnade.replica.package.later.pages import Later
 from colonnade.replica.package.pieces import StreamFailed
 from colonnade.replica.package.refusals import MODEL_ERROR, Refused, json_response, not_ready
@@ -40,7 +39,10 @@ ROUTES: tuple[tuple[str, str, str], ...] = (
     ("GET", "/v1/models", "The one model, as the gateway lists it."),
     ("WS", "/v1/websocket", "The model's `websocket`."),
     ("POST", "/hot-reload", "Read the class anew; the instance keeps what it has loaded."),
-    *LATER,
+    ("POST", "/v1/models/{model}:async_predict", "Run it later: 202 with a request id."),
+    ("GET", "/v1/models/{model}/async_request/{id}", "What became of it, with its result."),
+    ("DELETE", "/v1/models/{model}/async_request/{id}", "Cancel it."),
+    ("GET", "/v1/models/{model}/async_queue_status", "How many wait, and how many are at work."),
 )
 
 _METHODS = {

@@ -20,12 +20,6 @@ from colonnade.replica.package.later.worker import Worker
 from colonnade.replica.package.pieces import Pieces
 from colonnade.replica.package.refusals import Refused
 
-ROUTES: tuple[tuple[str, str, str], ...] = (
-    ("POST", "/v1/models/{model}:async_predict", "Run it later: 202 with a request id."),
-    ("GET", "/v1/models/{model}/async_request/{id}", "What became of it, with its result."),
-    ("DELETE", "/v1/models/{model}/async_request/{id}", "Cancel it."),
-    ("GET", "/v1/models/{model}/async_queue_status", "How many wait, and how many are at work."),
-)
 _PATH = re.compile(r"/v1/models/[^/]+(?::async_predict|/async_request/(?P<id>[\w-]{1,64})|/async_queue_status)")
 _SECRET = "webhook_secret"
 _CODES = {400: "MODEL_INVALID_INPUT", 404: "MODEL_INVALID_INPUT", 503: "MODEL_NOT_READY"}
