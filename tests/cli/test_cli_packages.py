@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_cli_up import colonnade, told, until, up
+
+ROGUE = Path(__file__).parents[1] / "packages" / "folders" / "rogue"
 
 
 @pytest.fixture(autouse=True)
@@ -42,3 +46,27 @@ def test_deploy_builds_serves_and_rolls() -> None:
 
 def ready(deployment: str) -> bool:
     return any(each["deployment"] == deployment and each["state"] == "ready" for each in told("ps"))
+
+
+def test_a_package_that_ends_its_process_hurts_nobody_else() -> None:
+    """Its caller has a typed error, `ps` and `logs` the reason, and its neighbour answers meanwhile."""
+    shutil.copytree(ROGUE, "rogue")
+    colonnade("package", "init", "greeter")
+    with up("colonnade-tiny") as server:
+        for name in ("greeter", "rogue"):
+            colonnade("deploy", name, "--replicas", "1")
+        until(lambda: ready("greeter") and ready("rogue"), "both serve")
+        with pytest.raises(urllib.error.HTTPError) as failed:
+            ask(server, "rogue", {"how": "exit"})
+        error = json.loads(failed.value.read())["error"]
+        assert error["type"] == "server_error"
+        assert error["code"] == "replica_lost"
+        assert ask(server, "greeter", {"name": "Ada"}) == {"said": "Hello, Ada!"}
+        [rogue] = [each for each in told("ps") if each["deployment"] == "rogue"]
+        [greeter] = [each for each in told("ps") if each["deployment"] == "greeter"]
+        assert rogue["restarts"] >= 1
+        assert greeter["restarts"] == 0
+        assert "exit 9: I go now" in rogue["reason"]
+        assert "I go now" in colonnade("logs", "rogue-0").stdout
+        until(lambda: ready("rogue"), "it serves again")
+        assert ask(server, "rogue", {"how": "well"}) == "well"

@@ -10,8 +10,8 @@ from package_process import FOLDERS, Process
 from pydantic import BaseModel
 
 from colonnade.client import AsyncClient, Client, InvalidRequest, NotFound, ReplicaLost, ServerError
-from colonnade.client.errors import error_of
 from colonnade.client.later import Later, Problem
+from colonnade.wire.answer import error_of
 from colonnade.wire.errors import ColonnadeError, Conflict, DeadlineExceeded, Internal, Overloaded, RateLimited
 
 

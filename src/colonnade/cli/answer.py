@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from colonnade.client.errors import of_envelope
+from colonnade.wire.answer import of_envelope
 from colonnade.wire.errors import ReplicaLost
 from colonnade.wire.stream import Event
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from colonnade.client.errors import error_of as from_answer
-from colonnade.client.errors import of_envelope as from_envelope
 from colonnade.wire import errors
+from colonnade.wire.answer import error_of as from_answer
+from colonnade.wire.answer import of_envelope as from_envelope
 from colonnade.wire.errors import ColonnadeError
 from colonnade.wire.stream import Event, EventReader
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import msgspec
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from colonnade.client.errors import of_envelope
+from colonnade.wire.answer import of_envelope
 from colonnade.wire.errors import Internal
 
 T = TypeVar("T")

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from colonnade.client import asking
 from colonnade.client.asking import Asked, Messages, decoded, path_of
-from colonnade.client.errors import error_of
 from colonnade.client.later import Later, pause
 from colonnade.wire import errors
+from colonnade.wire.answer import error_of
 from colonnade.wire.stream import EventReader
 
 T = TypeVar("T")

@@ -7,6 +7,7 @@ Prints one line of JSON on stdout when its socket listens: {"url", "events", "ep
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import secrets
 import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import NoReturn
 
 import uvloop
 
@@ -33,7 +35,7 @@ from colonnade.wire.errors import BadSetting, SetupError
 from colonnade.wire.settings import Resolved, add_flags, given, load
 
 
-def main() -> int:
+def main() -> NoReturn:
     options = _parser().parse_args()
     try:
         resolved = load(given(options))
@@ -43,11 +45,16 @@ def main() -> int:
         reason = uvloop.run(_run(options, resolved))
     except SetupError as error:
         reason = f"{error.message}; {error.hint}" if error.hint else error.message
+    _leave(reason)
+
+
+def _leave(reason: str) -> NoReturn:
+    """At once: a package's own threads and tasks may never end, and nothing of ours is left to do."""
     if reason:
         sys.stderr.write(f"{reason}\n")
     sys.stderr.flush()
     sys.stdout.flush()
-    os._exit(1 if reason else 0)  # a package's own threads may never end; nothing of ours is left to do
+    os._exit(1 if reason else 0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +87,7 @@ async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
         sys.stdout.write(f"{json.dumps(line)}\n")
         sys.stdout.flush()
 
-    return await host(face, app, bound, announce, start, ws="auto")
+    _leave(await host(face, app, bound, announce, start, ws="auto"))
 
 
 Parts = tuple[PackageFace | CommandFace, PackageApp | CommandApp, Callable[[], Coroutine[None, None, None]]]
@@ -97,7 +104,7 @@ def _class(package: Package, name: str, epoch: str, resolved: Resolved) -> Parts
 
     async def start() -> None:
         face.load()
-        await worker.work()
+        await asyncio.gather(worker.work(), face.watch())
 
     return face, PackageApp(face, Later(face, worker)), start
 

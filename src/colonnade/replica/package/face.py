@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 from colonnade.packages import loading
@@ -13,6 +14,7 @@ from colonnade.packages.contract import Contract, contract_of
 from colonnade.packages.folder import Package
 from colonnade.replica.package.calls import Calls, Slots
 from colonnade.replica.package.life import Life
+from colonnade.replica.package.memory import watch_memory
 from colonnade.replica.package.refusals import not_ready
 from colonnade.wire.settings import HttpSettings, ReplicaSettings
 
@@ -46,6 +48,13 @@ class PackageFace(Life):
                 loop.call_soon_threadsafe(self._loaded, contract)
 
         threading.Thread(target=work, name="load", daemon=True).start()
+
+    async def watch(self) -> None:
+        """Ends it when it takes more memory than config.yaml says; without a word there, never."""
+        resources = self.package.config.resources
+        if "memory" in resources.model_fields_set:
+            fail = partial(self.fail, words=0.0)
+            await watch_memory(resources.memory_bytes, resources.memory, fail)
 
     async def stop(self) -> None:
         """After `gone`."""

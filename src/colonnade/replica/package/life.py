@@ -62,10 +62,10 @@ class Life:
         if self.phase.name == "starting":
             self.turn(Phase("ready"))
 
-    def fail(self, reason: str) -> None:
-        """The process ends, after a while in which probes can read why."""
+    def fail(self, reason: str, words: float = LAST_WORDS) -> None:
+        """The process ends, after `words` seconds in which probes can read why."""
         self.turn(Phase("failed", reason))
-        self._end_when_quiet(reason, LAST_WORDS)
+        self._end_when_quiet(reason, words)
 
     def drain(self, bound: float, why: str) -> None:
         """No new requests; leave when those in flight are done, or after `bound` seconds."""
