@@ -62,12 +62,16 @@ def decoded(body: bytes, into: Any) -> Any:
             return msgspec.json.decode(body) if body else None
         if into is bytes:
             return body
-        if isinstance(into, type) and issubclass(into, msgspec.Struct):
+        if _is_struct(into):
             return msgspec.json.decode(body, type=into)
         return TypeAdapter(into).validate_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError, ValidationError) as error:
         name = getattr(into, "__name__", str(into))
         raise Internal(f"the answer is no {name}: {error}", code="bad_answer") from error
+
+
+def _is_struct(into: Any) -> bool:
+    return isinstance(into, type) and issubclass(into, msgspec.Struct)
 
 
 def text_of(completion: Mapping[str, Any]) -> str:
