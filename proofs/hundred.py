@@ -196,7 +196,7 @@ def main() -> int:
     counts = [int(each) for each in (sys.argv[1] if len(sys.argv) > 1 else "1,5,10,100").split(",")]
     plain = int(sys.argv[2]) if len(sys.argv) > 2 else 4
     report: dict[str, object] = {}
-    for name, chosen, linger in (("forked", counts, "10m"), ("plain", [1, plain], "0s")):
+    for name, chosen, linger in (("forked", counts, "10m"), ("plain", sorted({1, plain}), "0s")):
         rows, ended = asyncio.run(history(chosen, linger))
         show(name, rows, ended)
         report[name] = {"rows": [asdict(row) for row in rows], "ended": ended}
