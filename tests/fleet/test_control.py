@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from colonnade.fleet.allowance import AllowanceChange
 from colonnade.fleet.change import Change
@@ -89,15 +90,23 @@ async def test_an_agent_waits_for_what_is_wanted(plane: ControlPlane) -> None:
 async def test_two_clusters_share(plane: ControlPlane) -> None:
     await plane.deploy("tiny", Change("m", 3))
     local = await plane.sync(report(), 60)
-    waiting = asyncio.create_task(plane.sync(report(revision=local.revision, sequence=2), 60))
-    await asyncio.sleep(0)
+    assert [each.replicas for each in local.deployments] == [3]
     east = await plane.sync(Observed("east", -1, (READY,), "b1", 1), 60)
     assert [each.replicas for each in east.deployments] == [2]
-    assert [each.replicas for each in (await waiting).deployments] == [3]  # until they are ready elsewhere
+    after = await plane.sync(report(revision=local.revision, sequence=2), 0)
+    assert [each.replicas for each in after.deployments] == [3]  # until they are ready elsewhere
+    ready = tuple(replace(READY, id=f"tiny-{number}", epoch=f"e{number}") for number in range(2))
+    one = await plane.sync(report(READY, revision=after.revision, sequence=3), 0)
+    assert [each.replicas for each in one.deployments] == [2]
+    waiting = asyncio.create_task(plane.sync(report(READY, revision=one.revision, sequence=4), 60))
+    await asyncio.sleep(0)
+    await plane.sync(Observed("east", east.revision, ready, "b1", 2), 0)
+    assert [each.replicas for each in (await waiting).deployments] == [1]
     assert [(each.name, each.seen) for each in plane.clusters()] == [("east", 1000.0), ("local", 1000.0)]
-    assert [(name, status.id) for name, status in plane.replicas()] == [("east", "tiny-0@east")]
+    ids = [status.id for _, status in plane.replicas()]
+    assert ids == ["tiny-0@east", "tiny-1@east", "tiny-0"]
     await plane.forget_cluster("east")
-    assert [each.replicas for each in (await plane.sync(report(sequence=3), 0)).deployments] == [3]
+    assert [each.replicas for each in (await plane.sync(report(sequence=5), 0)).deployments] == [3]
     with pytest.raises(NotFound):
         await plane.forget_cluster("east")
 

@@ -31,6 +31,9 @@ def test_what_has_no_place_is_said() -> None:
     bound = replace(DESK, replicas=3, placement=Placement(("eu",)))
     why = "mine: no more room"
     assert Line("desk without a place", "0", "1", why) in planned(KNOWN, bound, [MINE, RENTED])
+    full = {"desk": bound}
+    other = replace(bound, name="other", replicas=0)
+    assert not [each for each in planned(full, other, [MINE, RENTED]) if "without a place" in each.what]
 
 
 def test_a_new_deployment() -> None:

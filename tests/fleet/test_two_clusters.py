@@ -116,6 +116,7 @@ class World(Rig):
         await self.until(lambda: self.places() == {"mine": mine, "rented": rented})
 
     async def told(self, kind: str) -> list[str]:
+        await self.plane.settle()  # what was decided is written down with the next look
         return [each.event.reason for each in await self.plane.events(0, 500) if each.event.kind == kind]
 
 
