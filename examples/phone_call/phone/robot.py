@@ -18,7 +18,7 @@ from phone.voice import Voice
 
 VOICED = 150.0
 """Root mean square of a frame that somebody hears."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds without an answer after which a caller says it again; after the third time they hang up."""
 
 
