@@ -18,7 +18,7 @@ COMMANDS = {
     "up": ("colonnade.cli.commands.up:up", "Start everything: control plane, agent, gateway, and a served model."),
     "down": ("colonnade.cli.commands.down:down", "Stop everything that `up` started."),
     "serve": ("colonnade.cli.commands.serve:serve", "Serve one model with one replica, without a control plane."),
-    "package": ("colonnade.cli.commands.package:package", "Start, check and watch packages: models as folders."),
+    "package": ("colonnade.cli.commands.package:package", "Start, check, build and watch packages: models as folders."),
     "chain": ("colonnade.cli.commands.chain:chain", "Check and run chains: typed steps joined to one product."),
     "deploy": ("colonnade.cli.commands.deploy:deploy", "Deploy a model: from a folder, a name, or a YAML file."),
     "scale": ("colonnade.cli.commands.scale:scale", "Change how many replicas a deployment has, or may have."),

@@ -20,10 +20,10 @@ from colonnade.cli.session import Session
 @click.option("--to", "target", metavar="ENV", default="production", show_default=True, help="Where it goes.")
 @click.pass_obj
 def promote(session: Session, name: str, source: str, target: str) -> None:
-    """Bring the version of NAME that one environment serves into another, unchanged.
+    """Bring a version from one environment into the next.
 
-    Environments are development, staging and production; `deploy --environment` fills them. The target keeps its number
-    of replicas and its way of rolling out.
+    The version of NAME that the one serves comes into the other unchanged. Environments are development, staging and
+    production; `deploy --environment` fills them. The target keeps its number of replicas and its way of rolling out.
     """
     from colonnade.cli.commands.deploy import tell
     from colonnade.cli.control import open_control

@@ -21,7 +21,10 @@ from colonnade.cli.session import Session
 @click.option("--list", "listed", is_flag=True, help="List the versions that it has had, and change nothing.")
 @click.pass_obj
 def rollback(session: Session, name: str, to: str, listed: bool) -> None:
-    """Go back to a version that NAME had, at once: the version of now gets no request any more."""
+    """Go back to a version that a deployment had, at once.
+
+    The version of now gets no request any more.
+    """
     from colonnade.cli.commands.deploy import tell
     from colonnade.cli.control import open_control
     from colonnade.cli.home import Home
