@@ -1,4 +1,7 @@
-"""Whole calls: a caller robot, a websocket, a process for each step, the shipped model behind a gateway."""
+"""Whole calls: a caller robot, a websocket, a process for each step, the shipped model behind a gateway.
+
+They take place in real time, and so need the machine for themselves: beside other work turns are misheard and cut off.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,16 @@ import asyncio
 import os
 import signal
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples" / "phone_call"))
+
 from phone.desk import Desk
 from phone.house import phone
 from phone.robot import Outcome, Robot
