@@ -17,6 +17,7 @@ from typing import Any
 import tiny_families
 import tiny_llama
 from msgspec.structs import replace as replace_struct
+from tiny_families import LATENT
 from tokenizers import Tokenizer
 
 from colonnade.engine.drafter import Drafter
@@ -30,21 +31,6 @@ from colonnade.wire.errors import SetupError
 from colonnade.wire.messages import Delta, Grammar, Sampling, Scoring, Submit
 
 TOKENIZER = SHIPPED / "colonnade-tiny" / "tokenizer.json"
-LATENT: dict[str, Any] = {
-    "head_dim": ...,
-    "num_key_value_heads": 6,
-    "q_lora_rank": 20,
-    "kv_lora_rank": 24,
-    "qk_nope_head_dim": 10,
-    "qk_rope_head_dim": 6,
-    "v_head_dim": 12,
-    "n_routed_experts": 12,
-    "num_experts_per_tok": 3,
-    "moe_intermediate_size": 20,
-    "first_k_dense_replace": 1,
-    "n_group": 4,
-    "topk_group": 2,
-}
 FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
     "LlamaForCausalLM": ("Llama", {}),
     "MistralForCausalLM": ("Mistral", {"sliding_window": 20}),

@@ -11,8 +11,8 @@ import tiny_families
 import tiny_llama
 import torch
 from safetensors.torch import save_file
-from test_family_parity import LATENT
 from test_kernels import batch, check, floats, geometry
+from tiny_families import LATENT
 
 from colonnade.engine.blockwise import BlockFloats, blocks_of, exponents, quantised
 from colonnade.engine.kernels.native import NativeKernels

@@ -13,8 +13,9 @@ import tiny_families
 import tiny_llama
 import torch
 from safetensors.torch import load_file, save_file
-from test_family_parity import BOTH_SCALES, LATENT, rope
+from test_family_parity import BOTH_SCALES, rope
 from test_kernels import batch, floats, geometry
+from tiny_families import LATENT
 
 from colonnade.engine.kernels.native import NativeKernels
 from colonnade.engine.kernels.ops import Floats, Routing

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import tiny_families
+from tiny_families import LATENT
 from tiny_llama import PLACES
 
 
@@ -22,22 +23,6 @@ LONG = {
 }
 QWEN_WINDOW = {"use_sliding_window": True, "sliding_window": 20, "max_window_layers": 1}
 QWEN_MOE = {"num_experts": 9, "num_experts_per_tok": 3, "moe_intermediate_size": 20}
-LATENT: dict[str, Any] = {
-    "head_dim": ...,  # transformers would take it for the turned part's
-    "num_key_value_heads": 6,
-    "q_lora_rank": 20,
-    "kv_lora_rank": 24,
-    "qk_nope_head_dim": 10,
-    "qk_rope_head_dim": 6,
-    "v_head_dim": 12,
-    "n_routed_experts": 12,
-    "num_experts_per_tok": 3,
-    "moe_intermediate_size": 20,
-    "first_k_dense_replace": 1,
-    "n_group": 4,
-    "topk_group": 2,
-    "routed_scaling_factor": 2.5,
-}
 BOTH_SCALES = {"factor": 40.0, "original_max_position_embeddings": 32, "mscale": 1.0, "mscale_all_dim": 1.0}
 LIMITED = {"topk_method": "group_limited_greedy", "routed_scaling_factor": 16.0}
 

@@ -30,6 +30,23 @@ DENSE = {
     "bos_token_id": None,
     "pad_token_id": None,
 }
+LATENT: dict[str, Any] = {
+    "head_dim": ...,  # transformers would take it for the turned part's
+    "num_key_value_heads": 6,
+    "q_lora_rank": 20,
+    "kv_lora_rank": 24,
+    "qk_nope_head_dim": 10,
+    "qk_rope_head_dim": 6,
+    "v_head_dim": 12,
+    "n_routed_experts": 12,
+    "num_experts_per_tok": 3,
+    "moe_intermediate_size": 20,
+    "first_k_dense_replace": 1,
+    "n_group": 4,
+    "topk_group": 2,
+    "routed_scaling_factor": 2.5,
+}
+"""Latent attention and experts in groups, over `DENSE`."""
 
 
 @dataclass(frozen=True)

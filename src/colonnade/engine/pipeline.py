@@ -5,7 +5,8 @@
                the worker's           run 1 ──────────── run 2 ──────────── run 3 …
 
 A plan needs no token values (`engine.scheduler`), so with a worker on a thread of its own the next step waits for it,
-not it for the next step. Kernels let go of the interpreter, so planning, committing and talking cost no time of theirs.
+not it for the next step. It gains where the forward pass lets go of the interpreter for much longer than the rest
+takes; of a short pass on the same cores it takes more than it gives (`proofs/overlap.py`).
 """
 
 from __future__ import annotations
