@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -158,11 +159,11 @@ async def test_where_others_can_reach_us_keys_are_waited_for(
 
 
 class Publisher:
-    """A worker with events: PUB and /snapshot."""
+    """A worker with events and /snapshot. Nothing is said before its socket has a subscriber."""
 
     def __init__(self) -> None:
         self.context = zmq.asyncio.Context()
-        self.socket = self.context.socket(zmq.PUB)
+        self.socket = self.context.socket(zmq.XPUB)
         self.socket.linger = 0
         port = self.socket.bind_to_random_port("tcp://127.0.0.1")
         self.events = f"tcp://127.0.0.1:{port}"
@@ -188,53 +189,52 @@ class Publisher:
         self.context.destroy(linger=0)
 
 
-async def publishing(house: House) -> tuple[Publisher, Gateway]:
-    publisher = Publisher()
+@pytest.fixture
+def publisher() -> Iterator[Publisher]:
+    opened = Publisher()
+    yield opened
+    opened.close()
+
+
+async def listening(house: House, publisher: Publisher) -> Gateway:
+    """A gateway that hears whatever is said from now on."""
     worker = await house.worker(publisher.answer)
     route = Route("tiny-0", "w0", worker.url, "tiny", events=publisher.events)
     gateway = await house.gateway(worker)
     house.write(Routes(9, (route,), house.routes(worker).keys, "00" * 32))
     gateway.plane.table.targets.clear()
     gateway.reload()
-    return publisher, gateway
-
-
-async def say_until(publisher: Publisher, event: Published, true) -> None:
-    """A subscriber that joins late misses what was said; so it is said until it is heard."""
-    async with asyncio.timeout(10):
-        while not true():
-            await publisher.say(event)
-            for _ in range(50):
-                await asyncio.sleep(0)
+    assert await publisher.socket.recv() == b"\x01"  # it subscribed, to all
+    return gateway
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-async def test_loads_are_followed(house: House, as_json: bool) -> None:
-    publisher, gateway = await publishing(house)
+async def test_loads_are_followed(house: House, publisher: Publisher, as_json: bool) -> None:
     publisher.as_json = as_json
+    gateway = await listening(house, publisher)
     target = gateway.plane.table.targets["w0"]
-    await say_until(publisher, LoadChanged(Load(running=3, waiting=2)), lambda: target.load.running == 3)
-    await until(lambda: publisher.snapshots >= 1)
+    await publisher.say(LoadChanged(Load(running=3, waiting=2)))
+    await until(lambda: target.load.running == 3)
+    assert (publisher.snapshots, gateway.plane.stats.load_gaps) == (1, 0)
     publisher.state = Snapshot("w0", publisher.seq + 5, "draining", Load(running=7), [])
-    before = gateway.plane.stats.load_gaps
     await publisher.say(CacheChanged([]), skip=4)
     await until(lambda: target.load.running == 7)
     assert target.leaving
-    assert gateway.plane.stats.load_gaps == before + 1
+    assert gateway.plane.stats.load_gaps == 1
     await publisher.say(Phase("ready"))
     await until(lambda: not target.leaving)
     await publisher.say(LoadChanged(Load(running=99)), epoch="old")
     await publisher.socket.send(b"nonsense")
     await publisher.say(LoadChanged(Load(running=8)), skip=-1)
     await until(lambda: target.load.running == 8)
-    publisher.close()
 
 
-async def test_a_replica_without_a_snapshot_is_known_by_its_events(house: House) -> None:
-    publisher, gateway = await publishing(house)
+async def test_a_replica_without_a_snapshot_is_known_by_its_events(house: House, publisher: Publisher) -> None:
     publisher.broken = response(b"{}", "500 Oh")
+    gateway = await listening(house, publisher)
     target = gateway.plane.table.targets["w0"]
-    await say_until(publisher, LoadChanged(Load(running=1)), lambda: target.load.running == 1)
+    await publisher.say(LoadChanged(Load(running=1)))
+    await until(lambda: target.load.running == 1)
     for broken in (response(b"{}", "500 Oh"), response(b"{")):
         publisher.broken = broken
         asked = publisher.snapshots
@@ -242,7 +242,6 @@ async def test_a_replica_without_a_snapshot_is_known_by_its_events(house: House)
         await until(lambda asked=asked: publisher.snapshots > asked)
     await publisher.say(LoadChanged(Load(running=4)))
     await until(lambda: target.load.running == 4)
-    publisher.close()
 
 
 async def test_the_control_plane_hears_what_waits_for_a_deployment_that_rests(
