@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,8 @@ from conformance import DriverConformance, Watcher, get, spec
 from msgspec.structs import replace
 
 from colonnade.drivers import Announced, Driver, Exited, Life, LocalDriver, ReplicaSpec
-from colonnade.drivers.process import exists, members, start_ticks
+from colonnade.drivers.process import Process, exists, members, start_ticks
+from colonnade.drivers.zygotes import Chick
 
 WARM = (sys.executable, str(Path(__file__).with_name("warm_stand_in.py")))
 
@@ -145,12 +147,74 @@ async def test_what_has_changed_on_the_disk_is_read_anew(house: Open, tmp_path: 
 async def test_it_goes_when_nothing_is_left_of_what_it_forked(house: Open) -> None:
     watcher = await house(linger=0.05)
     await started(watcher)
-    (zygote,) = zygotes(watcher)
+    zygote = Process(*zygotes(watcher))
     await watcher.driver.stop("a-0", "e1", 5)
     async with asyncio.timeout(20):
-        while start_ticks(zygote) is not None:
-            await asyncio.sleep(0.02)
+        await zygote.ended()
+    zygote.close()
     assert zygotes(watcher) == []
+
+
+async def test_lives_of_an_older_one_do_not_count_for_the_one_that_followed(house: Open, tmp_path: Path) -> None:
+    changed = tmp_path / "changed"
+    watcher = await house(f"--stale-on={changed}", linger=0.05)
+    await started(watcher)
+    changed.touch()
+    await started(watcher, epoch="e2")
+    (second,) = zygotes(watcher)
+    await watcher.driver.stop("a-0", "e1", 5)
+    await started(watcher, epoch="e3")
+    assert zygotes(watcher) == [second]
+    zygote = Process(second)
+    for epoch in ("e2", "e3"):
+        await watcher.driver.stop("a-0", epoch, 5)
+    async with asyncio.timeout(20):
+        await zygote.ended()
+    zygote.close()
+
+
+async def test_changed_files_that_cannot_be_read_are_for_the_replica_to_tell_of(
+    house: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changed = tmp_path / "changed"
+    watcher = await house(f"--stale-on={changed}", f"--broken-on={changed}")
+    await started(watcher)
+    changed.touch()
+    lives = await asyncio.gather(*(started(watcher, epoch=epoch) for epoch in ("e2", "e3")))
+    assert not any(forked(life) for life in lives)
+    assert "ended: told to break" in caplog.text
+    assert zygotes(watcher) == []
+
+
+async def test_one_that_is_killed_while_it_waits_ends_like_any_other(
+    house: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The point between the record and the word that lets it go on."""
+
+    def killed(chick: Chick) -> None:
+        pidfd = os.pidfd_open(chick.pid)
+        os.kill(chick.pid, signal.SIGKILL)
+        select.select([pidfd], [], [])
+        os.close(pidfd)
+        go(chick)
+
+    go = Chick.go
+    monkeypatch.setattr(Chick, "go", killed)
+    watcher = await house()
+    await watcher.driver.start(spec("a-0", "e1"))
+    assert (await watcher.wait(Exited, "e1")).reason == "killed by signal 9 (SIGKILL)"
+
+
+async def test_what_is_forked_holds_nothing_of_its_zygote_however_much_the_driver_has_open(house: Open) -> None:
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(100)]
+    watcher = await house()
+    life = await started(watcher)
+    (zygote,) = zygotes(watcher)
+    for each in files:
+        os.close(each)
+    theirs, its = ({os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()} for pid in (zygote, life.pid))
+    assert len([name for name in theirs if name.startswith("socket:")]) == 1
+    assert {name for name in theirs & its if name.startswith("socket:")} == set()
 
 
 async def test_a_driver_that_is_killed_before_it_knows_the_pid_leaves_nothing_that_runs(tmp_path: Path) -> None:

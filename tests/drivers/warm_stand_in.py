@@ -3,6 +3,7 @@
 --threads N     runs N threads more than it may
 --stale-on F    says that what it holds is old, from when the file F exists until its end
 --broken        says why, and exits with 4
+--broken-on F   the same, when the file F exists
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--stale-on", type=Path)
     parser.add_argument("--broken", action="store_true")
+    parser.add_argument("--broken-on", type=Path)
     options = parser.parse_args()
-    if options.broken:
+    if options.broken or (options.broken_on is not None and options.broken_on.exists()):
         sys.stderr.write("told to break\n")
         raise SystemExit(4)
     for _ in range(options.threads):

@@ -122,7 +122,7 @@ class LocalDriver:
         running = self._begin(record, Process(pid))
         if chick is not None:
             chick.go()
-            running.task.add_done_callback(lambda _: self._zygotes.release(spec))
+            running.task.add_done_callback(lambda _: chick.over())
 
     async def _fork(self, spec: ReplicaSpec, env: dict[str, str], log: Path) -> Chick | None:
         stdin = _endless_stdin()

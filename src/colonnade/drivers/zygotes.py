@@ -17,7 +17,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -35,17 +35,23 @@ FORK_LIMIT_S = 20.0
 END_LIMIT_S = 2.0
 RETRY_S = 60.0
 """A zygote that could not start is not tried again for so long."""
+TRIES = 3
+"""Zygotes that one life is asked of, where each turns out to be old."""
 
 
 class Chick:
-    """What was forked, and waits to be let go on: `go` once its pid is written down; `close` without that ends it."""
+    """What was forked, and waits to be let go on: `go` once its pid is written down; `close` without that ends it.
+    `over`, when its life is: to be called by whoever had it forked."""
 
-    def __init__(self, pid: int, go: int) -> None:
+    def __init__(self, pid: int, go: int, over: Callable[[], None]) -> None:
         self.pid = pid
+        self.over = over
         self._go = go
 
     def go(self) -> None:
-        os.write(self._go, b"!")
+        """One that was killed while it waited hears nothing: that it ended is told like any end."""
+        with suppress(BrokenPipeError):
+            os.write(self._go, b"!")
         self.close()
 
     def close(self) -> None:
@@ -75,35 +81,34 @@ class Zygotes:
             return None
         asked = Fork(argv=spec.argv, env=dict(env), mark=mark, cwd=spec.cwd)
         try:
-            return await self._fork(key, spec, asked, (stdin, output))
-        except _Stale:
-            _log.info("the files of %s have changed: its zygote is begun anew", spec.id)
-            return await self._fork(key, spec, asked, (stdin, output))
+            return await self._fresh(key, spec, asked, (stdin, output))
         except _Lost as lost:
             _log.warning("%s is started plainly: its zygote %s", spec.id, lost)
             if not lost.worked:
                 self._failed[key] = time.monotonic() + RETRY_S
             return None
 
+    async def _fresh(self, key: str, spec: ReplicaSpec, asked: Fork, descriptors: tuple[int, int]) -> Chick:
+        """From one that holds what is on the disk now. Raises _Lost."""
+        for _ in range(TRIES):
+            try:
+                return await self._fork(key, spec, asked, descriptors)
+            except _Stale:
+                _log.info("the files of %s have changed: its zygote is begun anew", spec.id)
+        raise _Lost("would be old again: the files keep changing", worked=True)
+
     async def _fork(self, key: str, spec: ReplicaSpec, asked: Fork, descriptors: tuple[int, int]) -> Chick:
         zygote = self._zygotes.get(key)
         if zygote is None:
             log = self._logs / f"zygote-{key}.log"
             zygote = self._zygotes[key] = _Zygote(spec, asked.env, self._variable, log)
+        zygote.hold()
         try:
-            chick = await zygote.fork(asked, descriptors)
+            pid, go = await zygote.fork(asked, descriptors)
         except BaseException:  # an answer may be under way that nobody would read
             self._drop(key, zygote)
             raise
-        zygote.hold()
-        return chick
-
-    def release(self, spec: ReplicaSpec) -> None:
-        """A life that it forked is over."""
-        key = _key(spec)
-        zygote = self._zygotes.get(key)
-        if zygote is not None:
-            zygote.release(self._linger, lambda: self._drop(key, zygote))
+        return Chick(pid, go, lambda: zygote.release(self._linger, lambda: self._drop(key, zygote)))
 
     def pids(self) -> list[int]:
         return [each.pid for each in self._zygotes.values()]
@@ -144,6 +149,8 @@ class _Zygote:
         self._control.setblocking(False)
         name, value = mark_room(variable)
         flags = ("--control", str(theirs.fileno()), "--mark", variable, "--room", ROOM)
+        log.unlink(missing_ok=True)
+        log.touch(mode=0o600)
         with theirs, log.open("wb") as output:
             popen = subprocess.Popen(
                 [*spec.warm, *flags],
@@ -161,18 +168,21 @@ class _Zygote:
         self._turn = asyncio.Lock()
         self._warm = False
         self._worked = False
+        self._stale = False
         self._held = 0
         self._leaving: asyncio.TimerHandle | None = None
 
-    async def fork(self, asked: Fork, descriptors: tuple[int, int]) -> Chick:
-        """Raises _Lost and _Stale."""
+    async def fork(self, asked: Fork, descriptors: tuple[int, int]) -> tuple[int, int]:
+        """Its pid, and the descriptor by which it is let go on. Raises _Lost and _Stale."""
         async with self._turn:
+            if self._stale:  # as another was told meanwhile
+                raise _Stale
             if not self._warm:
                 await self._answer(START_LIMIT_S)
                 self._warm = True
             with _pipe() as (reading, writing):
                 pid = await self._ask(asked, (*descriptors, reading))
-                return Chick(pid, os.dup(writing))
+                return pid, os.dup(writing)
 
     async def _ask(self, asked: Fork, descriptors: tuple[int, int, int]) -> int:
         try:
@@ -181,6 +191,7 @@ class _Zygote:
             raise self._lost(f"cannot be asked: {error.strerror}") from error
         forked = await self._answer(FORK_LIMIT_S)
         if forked.stale:
+            self._stale = True
             raise _Stale
         if forked.refused:
             raise self._lost(f"refuses: {forked.refused}")

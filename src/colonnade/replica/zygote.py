@@ -28,6 +28,8 @@ from colonnade.replica.guise import Guise
 
 FRAME_LIMIT = 1 << 20
 _PID = struct.Struct("i")
+_GO = 3
+"""Where a fork keeps `go`: the descriptors of a `Fork` are this or above, the first of them is not `go`."""
 
 Run = Callable[[Sequence[str]], int]
 """A command line's arguments to an exit status."""
@@ -110,11 +112,12 @@ def _begin(asked: Fork, descriptors: Sequence[int], guise: Guise, run: Run) -> i
     os.setsid()
     guise.wear(asked.mark)
     guise.show(asked.argv)
-    if os.read(go, 1) != b"!":
-        return 0
-    for given, number in ((stdin, 0), (output, 1), (output, 2)):
+    for given, number in ((stdin, 0), (output, 1), (output, 2), (go, _GO)):
         os.dup2(given, number)
-    os.closerange(3, max(descriptors) + 64)
+    os.closerange(_GO + 1, os.sysconf("SC_OPEN_MAX"))  # the zygote's line too: its end shows there
+    if os.read(_GO, 1) != b"!":
+        return 0
+    os.close(_GO)
     os.environ.clear()
     os.environ.update(asked.env)
     name, _, value = asked.mark.partition("=")
