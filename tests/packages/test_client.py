@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from package_process import FOLDERS, Process
@@ -92,7 +94,7 @@ async def test_the_async_one(typed: Process, streams: Process, laters: Process) 
         await AsyncClient("http://127.0.0.1:9").models()
 
 
-def test_what_is_answered_later(laters: Process) -> None:
+def test_what_is_answered_later(laters: Process, tmp_path: Path) -> None:
     client = Client(laters.announced["url"])
     id = client.submit("laters", {"name": "b"}, key="b")
     assert client.wait("laters", id, dict)["name"] == "b"
@@ -102,7 +104,8 @@ def test_what_is_answered_later(laters: Process) -> None:
     failing = client.submit("laters", {"name": "d", "failures": 1}, inference_retry_config={"max_attempts": 1})
     with pytest.raises(Internal, match="Internal Server Error"):
         client.wait("laters", failing)
-    stuck = client.submit("laters", {"name": "e", "wait": "/nowhere"})
+    os.mkfifo(tmp_path / "gate")
+    stuck = client.submit("laters", {"name": "e", "wait": str(tmp_path / "gate")})
     with pytest.raises(DeadlineExceeded):
         client.wait("laters", stuck, within=0.0)
     assert client.cancel("laters", stuck)

@@ -18,7 +18,7 @@ import msgspec
 State = Literal["QUEUED", "IN_PROGRESS", "SUCCEEDED", "FAILED", "EXPIRED", "CANCELED"]
 ENDED: tuple[State, ...] = ("SUCCEEDED", "FAILED", "EXPIRED", "CANCELED")
 WEBHOOK_ATTEMPTS = 8
-"""From a second to two minutes apart: four minutes in all."""
+"""From a second to a minute apart: two minutes in all."""
 
 
 class Retries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -32,7 +32,7 @@ def inputs_of(contract: Contract, headers: Mapping[str, str], body: bytes) -> An
         if wanted is not None:
             raise Refused(400, f"Input Parsing Error:\n  `__root__`: {error}.", "700") from error
         raise Refused(400, f"Invalid JSON payload: {error}", "700") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(400, str(error), "700") from error
 
 
@@ -89,7 +89,7 @@ def _wants_whole(headers: Mapping[str, str], body: bytes) -> bool:
         return False
     try:
         return msgspec.json.decode(body, type=_Asks).stream is not True
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return True
 
 

@@ -16,12 +16,15 @@ from colonnade.packages.job import ENDED, Ask, Job, Outcome, canceled
 from colonnade.packages.secrets import SecretNotFound
 from colonnade.replica.package.answering import encoded, inputs_of
 from colonnade.replica.package.face import PackageFace
+from colonnade.replica.package.later.store import Full
 from colonnade.replica.package.later.worker import Worker
 from colonnade.replica.package.pieces import Pieces
 from colonnade.replica.package.refusals import Refused
 
 _PATH = re.compile(r"/v1/models/[^/]+(?::async_predict|/async_request/(?P<id>[\w-]{1,64})|/async_queue_status)")
 _SECRET = "webhook_secret"
+_SPARE = 200
+"""Levels of nesting."""
 _CODES = {400: "MODEL_INVALID_INPUT", 404: "MODEL_INVALID_INPUT", 503: "MODEL_NOT_READY"}
 
 
@@ -49,12 +52,16 @@ class Later:
         contract = self._face.contract()
         try:
             ask = msgspec.json.decode(body, type=Ask)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            _check_readable(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise Refused(400, str(error), "700") from error
         _check_webhook(ask.webhook_endpoint)
         inputs_of(contract, {}, msgspec.json.encode(ask.model_input))  # what does not fit is said now
         key = headers.get("idempotency-key")
-        job = self._worker.store.add(Job(secrets.token_hex(16), ask, time.time()), key)
+        try:
+            job = self._worker.store.add(Job(secrets.token_hex(16), ask, time.time()), key)
+        except Full as error:
+            raise Refused(429, "the queue is full", "600", retry_after=1) from error
         if job.ask != ask:
             raise Refused(409, f"the key {key!r} belongs to another request", "700")
         self._worker.wake()
@@ -78,7 +85,10 @@ def _check_webhook(url: str | None) -> None:
     """Raises Refused."""
     if url is None:
         return
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # half of a bracketed address, say
+        parts = urlsplit("")
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")
     if not parts.hostname or parts.scheme not in ("https", "http") or (parts.scheme == "http" and not local):
         raise Refused(400, f"webhook_endpoint must be an https URL, got {url!r}", "700")
@@ -103,14 +113,26 @@ async def _attempt(face: PackageFace, job: Job) -> Outcome:
         if isinstance(result, Pieces):
             await result.stop()
             return Outcome(error="a stream is not for later", code="MODEL_PREDICT_ERROR", final=True)
-        if isinstance(result, Response):
-            return _of_response(result)
-        return Outcome(encoded(result, binary=False)[0])
+        return _of_response(result) if isinstance(result, Response) else _of_json(encoded(result, binary=False)[0])
     except Refused as refused:
         code = _CODES.get(refused.status, "MODEL_PREDICT_ERROR")
         return Outcome(error=str(refused), code=code, final=refused.fault == "700")
-    except TypeError as error:
-        return Outcome(error=f"the result has no JSON form: {error}", code="MODEL_PREDICT_ERROR", final=True)
+    except Exception as error:
+        face.calls.tell("a request for later", error)
+        said = f"the result cannot be kept: {type(error).__name__}: {error}"
+        return Outcome(error=said, code="MODEL_PREDICT_ERROR", final=True)
+
+
+def _of_json(body: bytes) -> Outcome:
+    """Raises DecodeError for what only looks like it, as NaN does."""
+    _check_readable(body)
+    return Outcome(body)
+
+
+def _check_readable(body: bytes) -> None:
+    """That it can be read in the queue, too, deeper inside and from a deeper stack: one that could not would stop it.
+    Raises DecodeError, RecursionError."""
+    msgspec.json.decode(b"[" * _SPARE + body + b"]" * _SPARE, type=msgspec.Raw)
 
 
 def _of_response(response: Response) -> Outcome:
@@ -119,7 +141,7 @@ def _of_response(response: Response) -> Outcome:
     if not (response.media_type or "").startswith("application/json"):
         body = msgspec.json.encode(body.decode("utf-8", "replace"))
     if response.status_code < 300:
-        return Outcome(body)
+        return _of_json(body)
     said = f"it answered {response.status_code}: {body.decode('utf-8', 'replace')}"
     return Outcome(error=said, code="MODEL_PREDICT_ERROR", final=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from colonnade.packages.job import ENDED, Job, begun, expired
 
 LEASE = 15.0
 """Seconds after which a job whose replica says nothing more is somebody else's."""
+LARGEST = 4 << 30
+"""Bytes of requests and results in one queue, at most."""
+_PRAGMAS = "pragma journal_mode = wal; pragma synchronous = normal; pragma secure_delete = on;"  # the last: see `sweep`
 _SCHEMA = """
 create table if not exists jobs (
     id text primary key, job blob not null, state text not null, priority integer not null, created real not null,
@@ -31,22 +34,29 @@ _NEXT_WEBHOOK = """select job, webhook from jobs where webhook > 0 and webhook_a
     order by webhook_at limit 1"""
 
 
+class Full(Exception):
+    """There is no room for another request until some are forgotten."""
+
+
 class Store:
     """Each call is one transaction. Times are given by the caller, in Unix seconds."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, largest: int = LARGEST) -> None:
+        self._largest = largest
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._db = sqlite3.connect(file, timeout=10.0, isolation_level=None, check_same_thread=False)
-        self._db.executescript("pragma journal_mode = wal; pragma synchronous = normal;" + _SCHEMA)
+        self._db.executescript(_PRAGMAS + _SCHEMA)
 
     def close(self) -> None:
         self._db.close()
 
     def add(self, job: Job, key: str | None) -> Job:
-        """The job that is there under this key, else this one."""
+        """The job that is there under this key, else this one. Raises Full."""
         with self._writing():
             if key is not None and (row := self._db.execute("select job from jobs where key = ?", (key,)).fetchone()):
                 return _decoded(row[0])
+            if self._held() >= self._largest:
+                raise Full
             values = (job.id, msgspec.json.encode(job), job.state, job.ask.priority, job.created, key)
             self._db.execute(_INSERT, values)
         return job
@@ -66,10 +76,11 @@ class Store:
             self._db.execute("update jobs set lease = ?, owner = ? where id = ?", (now + LEASE, owner, job.id))
         return job
 
-    def renew(self, owner: str, now: float) -> None:
-        """It is at work."""
-        query = "update jobs set lease = ? where owner = ? and state = 'IN_PROGRESS'"
-        self._db.execute(query, (now + LEASE, owner))
+    def renew(self, owner: str, ids: Iterable[str], now: float) -> None:
+        """It is at work on these. One that it let drop is not among them, and is lost after a while."""
+        query = "update jobs set lease = ? where id = ? and owner = ? and state = 'IN_PROGRESS'"
+        with self._writing():
+            self._db.executemany(query, [(now + LEASE, id, owner) for id in ids])
 
     def change(self, job: Job, before: str) -> bool:
         """False when it is not in the state `before` any more, and stays as it is."""
@@ -85,7 +96,7 @@ class Store:
         return list(self._jobs("state = 'IN_PROGRESS' and lease < ?", now))
 
     def sweep(self, now: float) -> None:
-        """End what waited too long; forget what was kept long enough."""
+        """End what waited too long; forget what was kept long enough, and overwrite it in the file."""
         for job in self._jobs("state = 'QUEUED' and created < ?", now - 10):
             if job.expires <= now:
                 self.change(expired(job, now), "QUEUED")
@@ -112,6 +123,13 @@ class Store:
         """`failed` 0: it was heard, or is given up."""
         query = "update jobs set webhook = ?, webhook_at = ? where id = ?"
         self._db.execute(query, (failed + 1 if failed else 0, again_at, id))
+
+    def _held(self) -> int:
+        """Bytes in use."""
+        pages, free, size = (
+            self._db.execute(f"pragma {each}").fetchone()[0] for each in ("page_count", "freelist_count", "page_size")
+        )
+        return (pages - free) * size
 
     def _put(self, job: Job) -> None:
         over = job.state in ENDED

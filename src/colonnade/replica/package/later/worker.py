@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,6 +20,8 @@ _log = logging.getLogger(__name__)
 LOOK_S = 0.5
 """How often the queue is looked at for what other replicas put there."""
 WEBHOOK_S = 10.0
+WEBHOOKS = 8
+"""Called at a time, so that one that hangs does not hold up the others."""
 
 Run = Callable[[Job], Awaitable[Outcome]]
 
@@ -37,7 +41,8 @@ class Worker:
         self._store: Store | None = None
         self._news = asyncio.Event()
         self._at_work: dict[str, asyncio.Task[None]] = {}
-        self._telling: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
+        self._trouble = ""
         self._session: aiohttp.ClientSession | None = None
 
     @property
@@ -58,19 +63,29 @@ class Worker:
         """Until it is cancelled; jobs at work are then left to others."""
         try:
             while True:
-                if self._store is not None or self._file.exists():
-                    self._look(time.time())
+                self._try_look(time.time())
                 self._news.clear()
-                try:
-                    await asyncio.wait_for(self._news.wait(), LOOK_S)
-                except TimeoutError:
-                    continue
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):  # `wait_for` may lose a cancel that comes with the news
+                        await self._news.wait()
         finally:
             await self._close()
 
+    def _try_look(self, now: float) -> None:
+        """A full disk, or a file that others keep locked, may be well again at the next look."""
+        trouble = ""
+        try:
+            if self._store is not None or self._file.exists():
+                self._look(now)
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            trouble = str(error)
+        if trouble and trouble != self._trouble:
+            _log.error("the queue %s cannot be used: %s", self._file, trouble)
+        self._trouble = trouble
+
     def _look(self, now: float) -> None:
         store = self.store
-        store.renew(self._owner, now)
+        store.renew(self._owner, self._at_work, now)
         for job in store.lost(now):
             store.change(abandoned(job, now), "IN_PROGRESS")
         store.sweep(now)
@@ -78,8 +93,14 @@ class Worker:
             if (job := store.claim(self._owner, now)) is None:
                 break
             self._at_work[job.id] = asyncio.create_task(self._attempt(job), name=f"job {job.id}")
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell_all(), name="webhooks")
+        while len(self._telling) < WEBHOOKS and (found := store.to_tell(now)) is not None:
+            task = asyncio.create_task(self._tell(*found), name=f"webhook of {found[0].id}")
+            self._telling.add(task)
+            task.add_done_callback(self._told)
+
+    def _told(self, task: asyncio.Task[None]) -> None:
+        self._telling.discard(task)
+        self.wake()
 
     async def _attempt(self, job: Job) -> None:
         try:
@@ -89,16 +110,14 @@ class Worker:
             del self._at_work[job.id]
             self.wake()
 
-    async def _tell_all(self) -> None:
-        while (found := self.store.to_tell(time.time())) is not None:
-            job, failed = found
-            heard = await self._tell(job)
-            if heard or failed + 1 >= WEBHOOK_ATTEMPTS:
-                self.store.told(job.id, 0, 0.0)
-            else:
-                self.store.told(job.id, failed + 1, time.time() + webhook_pause(failed + 1))
+    async def _tell(self, job: Job, failed: int) -> None:
+        heard = await self._call(job)
+        if heard or failed + 1 >= WEBHOOK_ATTEMPTS:
+            self.store.told(job.id, 0, 0.0)
+        else:
+            self.store.told(job.id, failed + 1, time.time() + webhook_pause(failed + 1))
 
-    async def _tell(self, job: Job) -> bool:
+    async def _call(self, job: Job) -> bool:
         """Whether it was heard."""
         body = msgspec.json.encode({"type": "async_request_completed", "time": time.time(), **job.page()})
         headers = {"Content-Type": "application/json", "X-BASETEN-REQUEST-ID": job.id}
@@ -118,7 +137,7 @@ class Worker:
         return heard
 
     async def _close(self) -> None:
-        tasks = [*self._at_work.values(), *([self._telling] if self._telling is not None else [])]
+        tasks = [*self._at_work.values(), *self._telling]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

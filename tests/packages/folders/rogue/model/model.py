@@ -5,7 +5,6 @@ import ctypes
 import os
 import sys
 import threading
-import time
 
 
 class Model:
@@ -31,9 +30,8 @@ class Model:
             case "crash":
                 ctypes.string_at(0)
             case "leak":
-                while True:
-                    self.held.append(b"x" * (1 << 20))
-                    time.sleep(0.01)
+                self.held += [b"x" * (1 << 20) for _ in range(512)]
+                threading.Event().wait()
             case "hang":
                 threading.Event().wait()
             case "silent stream":
