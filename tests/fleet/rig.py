@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,17 @@ class WatchedPlane(ControlPlane):
     """Lets a test wait for a report."""
 
     news: asyncio.Condition
+    beaten: asyncio.Event
+
+    def beat(self, name: str, agent: str) -> None:
+        super().beat(name, agent)
+        self.beaten.set()
+
+    async def until_heard(self, cluster: str, since: float) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while (self._seen.get(cluster) or 0.0) < since:
+                self.beaten.clear()
+                await self.beaten.wait()
 
     async def _take(self, observed: Observed) -> None:
         await super()._take(observed)
@@ -56,6 +68,7 @@ class Rig:
         self.spec_of = spec_of or stand_in
         self.policy = policy
         self.lost_after = 20.0
+        self.clock: Callable[[], float] = time.time
         self.news = asyncio.Condition()
         self.url = ""
         self.plane: WatchedPlane
@@ -67,8 +80,10 @@ class Rig:
 
     async def start_control(self) -> None:
         self._store = await SqliteStore.open(self.home.database)
-        self.plane = await WatchedPlane.open(self._store, lost_after=self.lost_after)  # type: ignore[assignment]
-        self.plane.news = self.news
+        opened = await WatchedPlane.open(self._store, clock=self.clock, lost_after=self.lost_after)
+        assert isinstance(opened, WatchedPlane)
+        self.plane = opened
+        self.plane.news, self.plane.beaten = self.news, asyncio.Event()
         listener = listen(int(self.url.rpartition(":")[2] or 0), fallback=False)
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         self._server = server_of(application(self.plane, TOKEN))

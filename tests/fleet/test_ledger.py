@@ -177,6 +177,26 @@ def test_a_bill(db: sqlite3.Connection) -> None:
     assert ledger.used(db, (), 1e9) == []
 
 
+def test_a_life_is_one_line_while_its_rate_is_the_same_however_often_it_is_told(db: sqlite3.Connection) -> None:
+    life = [stretch(begun, begun + 10_000) for begun in range(0, 60_000, 10_000)]
+    for told in (life[:3], life[1:3], life[:5], life[4:], life):
+        ledger.add_stretches(db, "east", told)
+    ledger.add_stretches(db, "east", [stretch(60_000, 61_000, price="p2")])
+    rows = db.execute("SELECT begun, ended, price FROM usage ORDER BY begun").fetchall()
+    assert rows == [(0, 60_000, "p1"), (60_000, 61_000, "p2")]
+
+
+def test_what_is_old_is_forgotten_of_lives_that_are_over(db: sqlite3.Connection) -> None:
+    ledger.add_stretches(db, "east", [stretch(0, 5_000), stretch(0, 9_000, epoch="f")])
+    ledger.add_tokens(db, "g", [TokenSum(0, "crm", "a", 7, 3), TokenSum(1, "crm", "a", 1, 1)])
+    ledger.forget(db, 8.0)
+    (line,) = ledger.used(db, (), 0.0)
+    assert (line.replica_seconds, line.prompt_tokens) == (9.0, 8)
+    ledger.forget(db, 3600.0)
+    (line,) = ledger.used(db, (), 0.0)
+    assert (line.replica_seconds, line.prompt_tokens) == (0.0, 1)
+
+
 def test_tokens_of_a_gateway_count_once(db: sqlite3.Connection) -> None:
     for prompt in (10, 30, 20):  # the last one was overtaken
         ledger.add_tokens(db, "g1", [TokenSum(5, "crm", "a", prompt, 1)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from colonnade.fleet.change import Change
+from colonnade.fleet.control import ControlPlane
+from colonnade.fleet.keys import digest
 from colonnade.fleet.migrations import STEPS, migrate
+from colonnade.fleet.retention import LEAST_S, check_keep, forget
 from colonnade.fleet.sqlite import SqliteStore
 from colonnade.fleet.store import Only
-from colonnade.wire.errors import SetupError
+from colonnade.wire.errors import BadSetting, SetupError
 from colonnade.wire.routes import Allowance, Deployment, Happening, KeyRecord, Observed, ReplicaStatus
 
 
@@ -113,6 +118,53 @@ async def test_events_of_the_first_version_say_what_they_are_about(tmp_path: Pat
     old.close()
     store = await SqliteStore.open(tmp_path / "state.db")
     assert len(await store.events(0, 10, Only(deployment="desk-2", cluster="local"))) == 1
+    await store.close()
+
+
+async def test_what_is_old_is_forgotten(store: SqliteStore) -> None:
+    for number in range(1, 7):
+        await store.put_deployment(Deployment("a", "m"), Happening("c", number, 10.0 * number, "deployed", "a", "r"))
+    await store.forget_before(25.0, 3)
+    assert [each.event.at for each in await store.events(0, 10)] == [40.0, 50.0, 60.0]
+    await store.forget_before(55.0, 3)
+    assert [each.event.at for each in await store.events(0, 10)] == [60.0]
+
+
+async def test_it_forgets_as_long_as_it_runs_and_no_month_that_is_not_billed(store: SqliteStore) -> None:
+    await store.put_deployment(Deployment("a", "m"), Happening("c", 1, 10.0, "deployed", "a", "r"))
+    forgetting = asyncio.create_task(forget(store, check_keep(LEAST_S), lambda: LEAST_S + 11.0))
+    async with asyncio.timeout(30):
+        while await store.events(0, 10):  # each look waits for the store's own thread
+            pass
+    forgetting.cancel()
+    with pytest.raises(BadSetting, match="the least is 62"):
+        check_keep(LEAST_S - 1)
+
+
+async def test_a_store_that_the_first_version_wrote_serves_the_control_plane_of_today(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    old = sqlite3.connect(path)
+    migrate(old, STEPS[:1])
+    body = b'{"name":"desk-2","model":"m","replicas":2,"generation":3,"settings":{"threads":"1"}}'
+    old.execute("INSERT INTO deployments VALUES ('desk-2', 3, ?)", (body,))
+    pepper = "ab" * 32
+    old.execute("INSERT INTO meta VALUES ('pepper', ?), ('begins', '4')", (pepper,))
+    old.execute("INSERT INTO keys VALUES (?, 'crm', 'acme', 7, NULL)", (digest(pepper, "cln_x"),))
+    old.execute("INSERT INTO keys VALUES ('gone', 'web', 'acme', 7, 9.0)")
+    told = msgspec.json.encode(
+        {"source": "c", "number": 1, "at": 1.0, "kind": "deployed", "subject": "desk-2", "reason": "r"}
+    )
+    old.execute("INSERT INTO events VALUES (1, 'c', 1, 1.0, 'deployed', 'desk-2', ?)", (told,))
+    old.commit()
+    old.close()
+    store = await SqliteStore.open(path)
+    plane = await ControlPlane.open(store)
+    assert plane.deployments() == [Deployment("desk-2", "m", 2, 3, {"threads": "1"})]
+    assert [(key.name, key.tenant, key.allowance) for key in plane.api_keys()] == [("crm", "acme", Allowance())]
+    assert [each.event.reason for each in await plane.events(0, 10, Only(deployment="desk-2"))] == ["r"]
+    await plane.deploy("desk-2", Change("m2", 2))
+    assert len(await plane.versions("desk-2")) == 1
+    assert await plane.used(("deployment",), 0.0) == []
     await store.close()
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from colonnade.cli.waiting import until_ready
 from colonnade.drivers import Announced, DriverEvent, Exited, Life, LocalDriver
 from colonnade.drivers.process import members
 from colonnade.fleet.launch import replica_spec
@@ -41,17 +43,16 @@ class Desk:
             await self.news.wait_for(lambda: isinstance(self.seen.get(epoch), kind))
         return self.seen[epoch]
 
+    async def ended(self, epoch: str) -> str:
+        event = await self.wait(Exited, epoch)
+        assert isinstance(event, Exited)
+        return event.reason
+
     async def begin(self, epoch: str) -> Life:
         await self.driver.start(replica_spec(Start(f"desk-{epoch}", epoch, DESK, 0), self.home))
         life = (await self.wait(Announced, epoch)).life
-        async with asyncio.timeout(PATIENCE_S):
-            while (await self.get(life, "/ready"))[0] != 200:
-                await asyncio.sleep(0.02)
+        await until_ready(life.url, PATIENCE_S, asyncio.Future(), life.id)
         return life
-
-    async def get(self, life: Life, path: str) -> tuple[int, object]:
-        async with self.session.get(life.url + path) as response:
-            return response.status, await response.json()
 
     async def ask(self, life: Life) -> str:
         body = {"model": "desk", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8, "temperature": 0}
@@ -70,51 +71,45 @@ class Desk:
         await self.session.close()
 
 
-@pytest.mark.timeout(300)
-async def test_one_to_four_from_one_warm_process_and_back(tmp_path: Path) -> None:
+@pytest.fixture
+async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
     desk = Desk(tmp_path)
     await desk.driver.open()
     watching = asyncio.create_task(desk.watch())
-    try:
-        await _from_one_to_four(desk)
-    finally:
-        await desk.close()
-        await watching
+    yield desk
+    await desk.close()
+    await watching
 
 
-async def _from_one_to_four(desk: Desk) -> None:
+@pytest.mark.timeout(300)
+async def test_one_to_four_from_one_warm_process_and_back(desk: Desk) -> None:
     lives = [await desk.begin("e0"), *await asyncio.gather(*(desk.begin(f"e{number}") for number in range(1, 4)))]
     (zygote,) = desk.driver.zygotes()
-    _check_safe_to_fork(zygote)
+    assert what_no_fork_carries_over(zygote) == []
     answers = [await desk.ask(life) for life in lives]
     assert len(set(answers)) == 1
     assert len({await desk.fingerprint(life) for life in lives}) == 1
-    for life in lives:
-        assert life.pid
-        assert len(members(life.pid, f"_COLONNADE_LIFE={life.id}/{life.epoch}")) == 3  # face, engine, templates
-    await _check_ends(desk, lives)
-    os.kill(zygote, signal.SIGKILL)
-    assert await desk.ask(lives[3]) == answers[0]
+    for life in lives:  # face, engine, templates
+        assert len(members(life.pid or 0, f"_COLONNADE_LIFE={life.id}/{life.epoch}")) == 3
 
-
-def _check_safe_to_fork(zygote: int) -> None:
-    """Nothing that a fork does not carry over: one thread, no torch, no OpenMP, no socket but that to its driver."""
-    assert len(os.listdir(f"/proc/{zygote}/task")) == 1
-    mapped = Path(f"/proc/{zygote}/maps").read_text()
-    assert not [name for name in ("libtorch", "libgomp", "libiomp", "libcuda") if name in mapped]
-    held = [os.readlink(each) for each in Path(f"/proc/{zygote}/fd").iterdir() if each.is_symlink()]
-    assert sum(name.startswith("socket:") for name in held) == 1
-    assert not [name for name in held if name.startswith(("anon_inode:", "pipe:"))]
-
-
-async def _check_ends(desk: Desk, lives: list[Life]) -> None:
     await desk.driver.stop(lives[0].id, lives[0].epoch, PATIENCE_S)
     engine = next(pid for pid in members(lives[1].pid or 0) if pid != lives[1].pid)
     os.kill(engine, signal.SIGKILL)
     os.kill(lives[2].pid or 0, signal.SIGABRT)
-    ended = [await desk.wait(Exited, life.epoch) for life in lives[:3]]
-    reasons = [event.reason for event in ended if isinstance(event, Exited)]
-    assert reasons[0] == "exit 0"
-    assert reasons[1] == "exit 1: engine killed by signal 9 (SIGKILL)"
+    reasons = [await desk.ended(life.epoch) for life in lives[:3]]
+    assert reasons[:2] == ["exit 0", "exit 1: engine killed by signal 9 (SIGKILL)"]
     assert reasons[2].startswith("killed by signal 6 (SIGABRT)")
     assert [members(life.pid or 0) for life in lives[:3]] == [[], [], []]
+
+    os.kill(zygote, signal.SIGKILL)
+    assert await desk.ask(lives[3]) == answers[0]
+
+
+def what_no_fork_carries_over(zygote: int) -> list[str]:
+    """Of a process: more threads than one, torch, OpenMP, CUDA; loops, pipes, and sockets but that to its driver."""
+    found = os.listdir(f"/proc/{zygote}/task")[1:]
+    mapped = Path(f"/proc/{zygote}/maps").read_text()
+    found += [name for name in ("libtorch", "libgomp", "libiomp", "libcuda") if name in mapped]
+    held = [os.readlink(each) for each in Path(f"/proc/{zygote}/fd").iterdir() if each.is_symlink()]
+    found += [name for name in held if name.startswith(("anon_inode:", "pipe:"))]
+    return found + [name for name in held if name.startswith("socket:")][1:]

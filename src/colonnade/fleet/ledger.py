@@ -1,8 +1,9 @@
 """What was used, in the store's tables: stretches of replicas' lives, tokens by key, prices. Each counts once, however
 often it is told.
 
-A stretch is named by its life and its beginning. Tokens come as sums: of one life of a gateway, in one hour; a later
-sum replaces an earlier one.
+A stretch is named by its life and its beginning. One that follows another of its life, at the same rate, makes that
+one longer: so a life is a line or a few, however long it is, and nothing is lost by it. Tokens come as sums: of one
+life of a gateway, in one hour; a later sum replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -32,11 +33,29 @@ class Used(msgspec.Struct, frozen=True):
     completion_tokens: int = 0
 
 
+_THERE = "cluster = :cluster AND epoch = :epoch"
+_ALIKE = " AND ".join(f"{each} = :{each}" for each in ("replica", "deployment", "version", "resource", "amount"))
+
+
 def add_stretches(db: sqlite3.Connection, cluster: str, stretches: Iterable[Stretch]) -> None:
-    rows = [(cluster, *msgspec.structs.astuple(each)) for each in stretches]
-    columns = "cluster, replica, epoch, deployment, version, begun, ended, resource, amount, owner, price"
-    marks = ", ".join("?" * 11)
-    db.executemany(f"INSERT INTO usage ({columns}) VALUES ({marks}) ON CONFLICT DO NOTHING", rows)
+    for each in stretches:
+        row = {"cluster": cluster, **msgspec.structs.asdict(each)}
+        known = db.execute(f"SELECT 1 FROM usage WHERE {_THERE} AND begun <= :begun AND ended > :begun", row).fetchone()
+        if known is None and not _lengthen(db, row):
+            marks = ", ".join(f":{name}" for name in row)
+            db.execute(f"INSERT INTO usage ({', '.join(row)}) VALUES ({marks}) ON CONFLICT DO NOTHING", row)
+
+
+def _lengthen(db: sqlite3.Connection, row: dict[str, object]) -> int:
+    """Of the stretch that it follows; 0 where there is none."""
+    alike = f"{_ALIKE} AND owner = :owner AND price = :price"
+    return db.execute(f"UPDATE usage SET ended = :ended WHERE {_THERE} AND ended = :begun AND {alike}", row).rowcount
+
+
+def forget(db: sqlite3.Connection, before: float) -> None:
+    """What was over by then; Unix seconds. Of a life that went on all of it stays."""
+    db.execute("DELETE FROM usage WHERE ended < ?", (int(before * 1000),))
+    db.execute("DELETE FROM tokens WHERE hour < ?", (int(before // 3600),))
 
 
 def add_prices(db: sqlite3.Connection, cluster: str, spec: ClusterSpec, version: str) -> None:

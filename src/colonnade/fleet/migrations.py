@@ -60,6 +60,10 @@ STEPS: tuple[str, ...] = (
     CREATE TABLE access (name TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, role TEXT NOT NULL, cluster TEXT NOT NULL,
                          created REAL NOT NULL, used REAL) STRICT;
     """,
+    # 8: what is old is found by its time, and forgotten
+    """
+    CREATE INDEX events_by_time ON events (at);
+    """,
 )
 
 

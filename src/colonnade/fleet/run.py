@@ -25,6 +25,7 @@ from colonnade.fleet.home import ControlFile, Home, Lock
 from colonnade.fleet.launch import replica_spec
 from colonnade.fleet.lifeline import LifeLine
 from colonnade.fleet.orders import Policy
+from colonnade.fleet.retention import check_keep, forget
 from colonnade.fleet.sqlite import SqliteStore
 from colonnade.fleet.uplink import Access
 from colonnade.wire.errors import Conflict, SetupError
@@ -47,12 +48,16 @@ class _Server(uvicorn.Server):
 async def run_control(home: Home, settings: FleetSettings, port: int, auth: bool) -> None:
     """Serve until the life line ends. The port and the token of the life before are taken again where that can be, so
     that those who knew them need not ask. Raises SetupError."""
+    keep = check_keep(settings.keep)
     lock = Lock(home.run / "control.lock", "a control plane")
     try:
         store = await SqliteStore.open(home.database)
+        forgetting = asyncio.create_task(forget(store, keep))
         try:
             await _serve(home, store, settings, port, auth)
         finally:
+            forgetting.cancel()
+            await asyncio.wait([forgetting])
             await store.close()
     finally:
         lock.release()

@@ -117,6 +117,9 @@ class SqliteStore:
     async def forget_cluster(self, name: str, event: Happening) -> None:
         await self._write(_forget_cluster, name, event)
 
+    async def forget_before(self, time: float, most_events: int) -> None:
+        await self._write(_forget_before, time, most_events)
+
     async def events(self, after: int, limit: int, only: Only = EVERY) -> tuple[Logged, ...]:
         order = "ASC" if after else "DESC"
         wanted = msgspec.structs.asdict(only)
@@ -231,6 +234,11 @@ def _keep_placement(db: sqlite3.Connection, placement: str, events: tuple[Happen
 def _forget_cluster(db: sqlite3.Connection, name: str, event: Happening) -> None:
     db.execute("DELETE FROM clusters WHERE name = ?", (name,))
     _append(db, event)
+
+
+def _forget_before(db: sqlite3.Connection, time: float, most_events: int) -> None:
+    db.execute("DELETE FROM events WHERE at < ? OR id <= (SELECT max(id) FROM events) - ?", (time, most_events))
+    ledger.forget(db, time)
 
 
 def _append(db: sqlite3.Connection, event: Happening) -> None:

@@ -94,6 +94,10 @@ class Store(TokenStore, Protocol):
 
     async def forget_cluster(self, name: str, event: Happening) -> None: ...
 
+    async def forget_before(self, time: float, most_events: int) -> None:
+        """What was logged and used before this time (Unix seconds), and events beyond so many of the newest."""
+        ...
+
     async def events(self, after: int, limit: int, only: Only = EVERY) -> tuple[Logged, ...]:
         """Oldest first, those with an id above `after`; of more than `limit`, the newest when `after` is 0."""
         ...

@@ -192,6 +192,9 @@ class FleetSettings:
         units.DURATION,
         "How long the warm process that replicas are forked from stays without any; 0s: replicas start plainly.",
     )
+    keep: float = setting(
+        400 * 86_400.0, units.DURATION, "How long the event log and the ledger are kept; 62 days at least."
+    )
     log_limit: int = setting(
         10 << 20, units.BYTES, "Size at which a replica's log is turned over; one old log is kept."
     )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from colonnade.cli.command import Command, Group
+from colonnade.cli.secret import keeper, say_revoked, show_once
 from colonnade.cli.session import Session
-
-if TYPE_CHECKING:
-    from colonnade.cli.control import Control
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -74,12 +72,8 @@ def create(session: Session, name: str | None, **limits: object) -> None:
     """Create a key and print it. It is stored as a digest: nobody can show it again."""
     import time
 
-    made = _control(session).create_key(name or f"key-{int(time.time() * 1000)}", **_given(**limits))
-    if session.as_json:
-        session.json(made)
-    else:
-        session.talk(f"key {made['name']}; it is shown this once")
-        session.data(made["key"])
+    name = name or f"key-{int(time.time() * 1000)}"
+    show_once(session, "key", keeper(session).create_key(name, **_given(**limits)))
 
 
 @keys.command("list", cls=Command, examples=("colonnade keys list",))
@@ -87,7 +81,7 @@ def create(session: Session, name: str | None, **limits: object) -> None:
 def list_keys(session: Session) -> None:
     """List the keys by name; the keys themselves are not kept."""
     columns = ("name", "tenant", "requests_per_minute", "tokens_per_minute", "weight", "priority", "created")
-    session.listing(columns, _control(session).api_keys())
+    session.listing(columns, keeper(session).api_keys())
 
 
 @keys.command(
@@ -102,7 +96,7 @@ def list_keys(session: Session) -> None:
 @click.pass_obj
 def limit(session: Session, name: str, **limits: object) -> None:
     """Change what a key may ask for. What is left out stays; gateways keep to it within moments."""
-    now = _control(session).limit_key(name, **_given(**limits))
+    now = keeper(session).limit_key(name, **_given(**limits))
     if session.as_json:
         session.json(now)
     else:
@@ -116,15 +110,5 @@ def limit(session: Session, name: str, **limits: object) -> None:
 @click.pass_obj
 def revoke(session: Session, name: str) -> None:
     """Revoke a key. Gateways refuse it within moments."""
-    _control(session).revoke_key(name)
-    if session.as_json:
-        session.json({"name": name, "revoked": True})
-    else:
-        session.talk(f"revoked {name}")
-
-
-def _control(session: Session) -> Control:
-    from colonnade.cli.control import open_control
-    from colonnade.cli.home import Home
-
-    return open_control(Home(session.home))
+    keeper(session).revoke_key(name)
+    say_revoked(session, name)

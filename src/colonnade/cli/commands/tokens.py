@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from colonnade.cli.command import Command, Group
+from colonnade.cli.secret import keeper, say_revoked, show_once
 from colonnade.cli.session import Session
-
-if TYPE_CHECKING:
-    from colonnade.cli.control import Control
 
 ROLES = ("admin", "deployer", "agent", "gateway", "enrol")
 
@@ -34,7 +30,7 @@ def tokens() -> None:
 @click.pass_obj
 def create(session: Session, name: str, role: str, cluster: str) -> None:
     """Create a token and print it. It is stored as a digest: nobody can show it again."""
-    _tell(session, _control(session).create_token(name, role, cluster))
+    show_once(session, "token", keeper(session).create_token(name, role, cluster))
 
 
 @tokens.command("list", cls=Command, examples=("colonnade fleet tokens list",))
@@ -43,7 +39,7 @@ def list_tokens(session: Session) -> None:
     """List the tokens by name, with their last use to a minute; the tokens themselves are not kept."""
     from colonnade.cli.commands.events import moment
 
-    told = _control(session).tokens()
+    told = keeper(session).tokens()
     shown = [{**each, **{at: moment(each[at]) for at in ("created", "used") if each[at]}} for each in told]
     session.listing(("name", "role", "cluster", "created", "used"), told if session.as_json else shown)
 
@@ -53,7 +49,7 @@ def list_tokens(session: Session) -> None:
 @click.pass_obj
 def rotate(session: Session, name: str) -> None:
     """Make another token in NAME's place, and print it; the old one ends at once."""
-    _tell(session, _control(session).rotate_token(name))
+    show_once(session, "token", keeper(session).rotate_token(name))
 
 
 @tokens.command(cls=Command, examples=("colonnade fleet tokens revoke ci",))
@@ -61,23 +57,5 @@ def rotate(session: Session, name: str) -> None:
 @click.pass_obj
 def revoke(session: Session, name: str) -> None:
     """Revoke a token, at once."""
-    _control(session).revoke_token(name)
-    if session.as_json:
-        session.json({"name": name, "revoked": True})
-    else:
-        session.talk(f"revoked {name}")
-
-
-def _tell(session: Session, made: dict[str, Any]) -> None:
-    if session.as_json:
-        session.json(made)
-    else:
-        session.talk(f"token {made['name']}; it is shown this once")
-        session.data(made["token"])
-
-
-def _control(session: Session) -> Control:
-    from colonnade.cli.control import open_control
-    from colonnade.cli.home import Home
-
-    return open_control(Home(session.home))
+    keeper(session).revoke_token(name)
+    say_revoked(session, name)
