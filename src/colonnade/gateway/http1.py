@@ -119,92 +119,78 @@ def bad_framing(message: str) -> InvalidRequest:
     return InvalidRequest(message, hint="the connection is closed, because its framing is in doubt", code="bad_http")
 
 
+_ONCE = {
+    b"content-length": "Content-Length is given more than once",
+    b"host": "exactly one Host header is wanted",
+    b"transfer-encoding": "the only Transfer-Encoding is chunked, once",
+}
+"""What decides where a message ends and whose it is; of all else that is read the last one counts."""
+
+Said = dict[bytes, bytes]
+"""What a head says, of the kinds that are read."""
+
+
 def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> Head:
     """Raises InvalidRequest for a head whose framing or target can be read in two ways."""
     if version not in ("1.1", "1.0"):
         raise bad_framing(f"HTTP version {version} is not served here")
-    lengths: list[bytes] = []
-    hosts = 0
-    chunked = expects = proxied = False
-    bearer = key = request_id = last_event_id = timeout = traceparent = tracestate = b""
+    said: Said = {}
     forward: list[bytes] = []
     for name, value in headers:
         kind = _KINDS.get(name) or _kind(name)
         if kind is _PASSED:
             forward += (name, b": ", value, b"\r\n")
-        elif kind is _DROPPED:
-            continue
-        elif kind == b"host":
-            hosts += 1
-        elif kind == b"content-length":
-            lengths.append(value)
-        elif kind == b"authorization":
-            bearer = value
-        elif kind == b"x-api-key":
-            key = value
-        elif kind == b"colonnade-request-id":
-            request_id = value
-        elif kind == b"last-event-id":
-            last_event_id = value
-            forward += (name, b": ", value, b"\r\n")
-        elif kind == b"colonnade-timeout":
-            timeout = value
-        elif kind == b"traceparent":
-            traceparent = value
-        elif kind == b"tracestate":
-            tracestate = value
-        elif kind == b"transfer-encoding":
-            _check_coding(value, again=chunked)
-            chunked = True
-        elif kind == b"expect":
-            expects = value.lower() == b"100-continue"
-        else:
-            proxied = True
-    traced = bool(_TRACE.fullmatch(traceparent))
-    if traced:
-        forward += (b"traceparent: ", traceparent, b"\r\n")
-        forward += (b"tracestate: ", tracestate, b"\r\n") if tracestate else ()
+        elif kind is not _DROPPED:
+            if kind in said and kind in _ONCE:
+                raise bad_framing(_ONCE[kind])
+            said[kind] = value
     old = version == "1.0"
-    if hosts != 1 and not (old and hosts == 0):
-        raise bad_framing("exactly one Host header is wanted")
-    if chunked and old:
-        raise bad_framing("HTTP/1.0 has no Transfer-Encoding")
-    length = _length(lengths, chunked)
-    path = target.partition(b"?")[0]
-    if bearer[:7].lower() == b"bearer ":
-        key = bearer[7:].strip()
+    if b"host" not in said and not old:
+        raise bad_framing(_ONCE[b"host"])
+    return _head(method, target.partition(b"?")[0], old, said, forward)
+
+
+def _head(method: bytes, path: bytes, old: bool, said: Said, forward: list[bytes]) -> Head:
+    """`forward`: lines that go on as they are."""
+    ask = said.get
+    last_event_id, trace = ask(b"last-event-id", b""), ask(b"traceparent")
+    if last_event_id:
+        forward += (b"Last-Event-ID: ", last_event_id, b"\r\n")
+    traced = trace is not None and _TRACE.fullmatch(trace) is not None
+    if traced:
+        forward += (b"traceparent: ", trace, b"\r\n")
+        forward += (b"tracestate: ", state, b"\r\n") if (state := ask(b"tracestate")) else ()
+    bearer = ask(b"authorization", b"")
     return Head(
-        method=method,
-        path=path,
-        old=old,
-        key=key,
-        request_id=request_id,
+        method,
+        path,
+        old,
+        key=bearer[7:].strip() if bearer[:7].lower() == b"bearer " else ask(b"x-api-key", b""),
+        request_id=ask(b"colonnade-request-id", b""),
         last_event_id=last_event_id,
-        timeout=timeout,
-        length=length,
+        timeout=ask(b"colonnade-timeout", b""),
+        length=_length(said, old),
         traced=traced,
-        expects=expects,
-        proxied=proxied,
+        expects=ask(b"expect", b"").lower() == b"100-continue",
+        proxied=b"forwarded" in said or b"x-forwarded-for" in said,
         forward=b"".join(forward),
     )
 
 
-def _check_coding(value: bytes, *, again: bool) -> None:
-    if again or value.strip().lower() != b"chunked":
-        raise bad_framing("the only Transfer-Encoding is chunked, once")
-
-
-def _length(values: list[bytes], chunked: bool) -> int | None:
+def _length(said: Said, old: bool) -> int | None:
     """The one length that the head states; 0 where it states none."""
-    if chunked:
-        if values:
+    coding, text = said.get(b"transfer-encoding"), said.get(b"content-length")
+    if coding is not None:
+        if text is not None:
             raise bad_framing("Content-Length and Transfer-Encoding are both given")
+        if coding.strip().lower() != b"chunked":
+            raise bad_framing(_ONCE[b"transfer-encoding"])
+        if old:
+            raise bad_framing("HTTP/1.0 has no Transfer-Encoding")
         return None
-    if not values:
+    if text is None:
         return 0
-    if len(values) > 1:
-        raise bad_framing("Content-Length is given more than once")
-    text = values[0].strip()
+    text = text.strip()
     if not text.isdigit() or len(text) > 18:
         raise bad_framing("Content-Length is not a number")
     return int(text)
