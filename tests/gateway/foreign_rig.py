@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import openai
 import pytest
-from gateway_house import House, Reply, record
+from gateway_house import KEY, House, record
 from gateway_replica import ASK, Replica
 
-from colonnade.gateway.fetch import get
 from colonnade.gateway.server import Gateway
 from colonnade.wire.routes import Route, Routes
+from colonnade.wire.settings import GatewaySettings
 
 LONG = {**ASK, "stream": True, "max_tokens": 4000, "ignore_eos": True}
 SERVED = "served-here"
@@ -54,27 +55,23 @@ async def adapter(tmp_path: Path) -> AsyncIterator[Start]:
         await process.wait()
 
 
-async def ready(replica: Replica) -> None:
-    async with asyncio.timeout(90):
-        while (await get(f"{replica.route.url}/ready", 5))[0] != 200:
-            await asyncio.sleep(0.1)
+async def ready(house: House, replica: Replica) -> None:
+    """It answers. A gateway of its own holds the request until it is there; the client asks again where the engine
+    behind it takes a moment from its first signs of health to its first answer."""
+    patient = await in_front(house, replica, hold_timeout=180.0)
+    async with (
+        asyncio.timeout(180),
+        openai.AsyncOpenAI(base_url=f"{patient.url}/v1", api_key=KEY, max_retries=1000) as client,
+    ):
+        await client.chat.completions.create(**ask(max_tokens=1))
 
 
-async def in_front(house: House, *replicas: Replica) -> Gateway:
-    gateway = await house.gateway()
+async def in_front(house: House, *replicas: Replica, hold_timeout: float = 0.0) -> Gateway:
+    gateway = await house.gateway(settings=GatewaySettings(port=0, shutdown_timeout=0.2, hold_timeout=hold_timeout))
     routes = tuple(each.route for each in replicas)
     house.write(Routes(9, routes, (record(),), "00" * 32, models=(SERVED,)))
     gateway.reload()
     return gateway
-
-
-async def answered(house: House, gateway: Gateway, body: Any) -> Reply:
-    """Our server takes a moment from the first signs of health to its first answer."""
-    async with asyncio.timeout(90):
-        while (reply := await house.ask(gateway, body=body)).status == 503:
-            await asyncio.sleep(0.1)
-    assert reply.status == 200, reply.body
-    return reply
 
 
 def ask(**fields: Any) -> dict[str, Any]:

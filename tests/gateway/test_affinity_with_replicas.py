@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from gateway_house import House, record
+from gateway_house import House, record, until
 
 from colonnade.engine.folder import SHIPPED
-from colonnade.gateway.fetch import get
 from colonnade.gateway.server import Gateway
 from colonnade.wire.prefix import links
 from colonnade.wire.routes import Route, Routes
+from colonnade.wire.settings import GatewaySettings
 
 MODEL = "colonnade-tiny"
 
@@ -77,8 +77,8 @@ async def test_conversations_stick_and_a_restart_is_forgotten(house: House, flee
     house.write(Routes(9, (first, second), (record(),), "00" * 32, models=(MODEL,)))
     gateway.reload()
     table = gateway.plane.table
-    for url in (first.url, second.url):
-        await _ready(url)
+    for route in (first, second):
+        await _ready(house, route)
 
     talks: list[list[dict[str, str]]] = [
         [{"role": "system", "content": f"You are clerk {n}. " + "Answer in short words, and be kind. " * 6}]
@@ -104,7 +104,7 @@ async def test_conversations_stick_and_a_restart_is_forgotten(house: House, flee
     gateway.reload()
     assert not table.index.held("e0"), "its life is over, and what it held with it"
     assert table.index.held("e1")
-    await _ready(again.url)
+    await _ready(house, again)
     moved = next(n for n, home in homes.items() if home == "e0")
     talks[moved].append({"role": "user", "content": "And once more, please?"})
     await talk(house, gateway, talks[moved])
@@ -115,15 +115,18 @@ async def test_conversations_stick_and_a_restart_is_forgotten(house: House, flee
 async def _holders(gateway: Gateway, digest: bytes, epochs: tuple[str, ...]) -> list[str]:
     """Those that hold it, once one does and all have said that they are idle again."""
     index, targets = gateway.plane.table.index, gateway.plane.table.targets
-    async with asyncio.timeout(30):
-        while not any(digest in index.held(epoch) for epoch in epochs) or any(
-            target.load.running or target.load.prefill for target in targets.values()
-        ):
-            await asyncio.sleep(0.01)
+    await until(
+        lambda: (
+            any(digest in index.held(epoch) for epoch in epochs)
+            and not any(target.load.running or target.load.prefill for target in targets.values())
+        )
+    )
     return [epoch for epoch in epochs if digest in index.held(epoch)]
 
 
-async def _ready(url: str) -> None:
-    async with asyncio.timeout(60):
-        while (await get(f"{url}/ready", 5.0))[0] != 200:
-            await asyncio.sleep(0.05)
+async def _ready(house: House, route: Route) -> None:
+    """It answers: a gateway of its own holds the request until it does."""
+    patient = await house.gateway(settings=GatewaySettings(port=0, shutdown_timeout=0.2, hold_timeout=180.0))
+    house.write(Routes(8, (route,), (record(),), "00" * 32, models=(MODEL,)))
+    patient.reload()
+    await talk(house, patient, [{"role": "user", "content": "Hello."}])

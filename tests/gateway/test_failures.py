@@ -323,6 +323,8 @@ async def test_a_resumable_stream_is_let_go_like_any_other(house: House) -> None
     await client.head()
     client.leave()
     await until(lambda: not worker.connections)
+    assert gateway.plane.stats.left == 1
+    assert gateway.plane.table.targets["w0"].in_flight == 0
 
 
 async def test_leaving_lets_streams_end(house: House) -> None:

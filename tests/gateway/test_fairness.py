@@ -55,6 +55,19 @@ def test_nobody_saves_up() -> None:
     assert went.count("late") == 5
 
 
+def test_what_did_not_go_from_here_is_not_settled() -> None:
+    queue = FairQueue()
+    queue.offer(item := Waiting("a", 100), 0.0)
+    queue.withdraw(item)
+    queue.settle(item, 70)
+    assert queue._service == {"a": 0.0}
+    queue.offer(item, 0.0)
+    assert queue.next(0.0)[0] is item
+    for _ in range(2):
+        queue.settle(item, 70)
+    assert queue._service == {"a": 70.0}, "once"
+
+
 def test_bounds_shed_the_least() -> None:
     queue = FairQueue(most=3, most_bytes=100)
     kept = [Waiting("a", 1, priority=1), Waiting("b", 1), Waiting("c", 1)]

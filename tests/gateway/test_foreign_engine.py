@@ -16,7 +16,7 @@ import msgspec
 import openai
 import pytest
 import zmq
-from foreign_rig import LONG, SERVED, Start, answered, ask, children, free_port, in_front, ready
+from foreign_rig import LONG, SERVED, Start, ask, children, free_port, in_front, ready
 from gateway_house import KEY, House, until
 from gateway_replica import ASK, MODEL, Replica
 
@@ -27,19 +27,14 @@ from colonnade.wire.contract import is_error, violations
 from colonnade.wire.stream import EventReader
 
 
-async def running(url: str) -> int:
-    return msgspec.json.decode((await get(f"{url}/snapshot", 5))[1])["load"][0]
-
-
 async def test_attached(house: House, replica: Replica, adapter: Start, tmp_path: Path) -> None:
     with zmq.Context() as context, context.socket(zmq.PUB) as events:
         events.linger = 0
         port = events.bind_to_random_port("tcp://127.0.0.1")
         foreign = await adapter("--engine-url", replica.route.url, "--engine-events", f"tcp://127.0.0.1:{port}")
-        await ready(foreign)
+        await ready(house, foreign)
         await its_cache_events_are_told_on(events, foreign)
     gateway = await in_front(house, foreign)
-    await answered(house, gateway, ask())
     await answers_as_the_server_would(house, gateway, replica)
     await what_is_refused_is_told(gateway)
     await a_stream_is_taken_up_again(house, gateway)
@@ -114,20 +109,17 @@ async def a_stream_is_taken_up_again(house: House, gateway: Gateway) -> None:
 
 async def a_client_that_leaves_ends_the_work(house: House, gateway: Gateway, replica: Replica) -> None:
     (target,) = gateway.plane.table.targets.values()
+    (engine,) = (await in_front(house, replica)).plane.table.targets.values()
     clients = [await house.client(gateway) for _ in range(2)]
     for client in clients:
         client.post(body={**LONG, "model": SERVED})
     for client in clients:
         assert (await client.head())[0] == 200
         assert await client.chunk()
-    assert await running(replica.route.url) == 2
-    await until(lambda: target.load.running == 2, 20)
+    await until(lambda: target.load.running == engine.load.running == 2, 20)
     for client in clients:
         client.leave()
-    await until(lambda: target.load.running == 0, 20)
-    async with asyncio.timeout(20):
-        while await running(replica.route.url):
-            await asyncio.sleep(0.02)
+    await until(lambda: target.load.running == engine.load.running == 0, 20)
 
 
 async def the_servers_death_is_told(house: House, gateway: Gateway, replica: Replica) -> None:
@@ -157,9 +149,9 @@ async def test_started_as_a_child(house: House, adapter: Start, tmp_path: Path) 
     foreign = await adapter(*flags, "--model", MODEL)
     status, body = await get(f"{foreign.route.url}/v1/models", 5)
     assert (status, msgspec.json.decode(body)["error"]["code"]) == (503, "not_ready")
-    await ready(foreign)
+    await ready(house, foreign)
     gateway = await in_front(house, foreign)
-    reply = await answered(house, gateway, ask(regex="[0-9]{3}"))
+    reply = await house.ask(gateway, body=ask(regex="[0-9]{3}"))
     assert reply.json()["choices"][0]["message"]["content"].isdigit()
     (guard,) = children(foreign.process.pid)
     (engine,) = children(guard)

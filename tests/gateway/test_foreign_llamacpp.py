@@ -27,7 +27,7 @@ async def test_llamacpp(house: House, adapter: Start, tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     command = f"{sys.executable} {SERVER} {SHIPPED / MODEL} {url.rpartition(':')[2]}"
     foreign = await adapter("--engine-url", url, "--engine-kind", "llamacpp", "--engine-command", command)
-    await ready(foreign)
+    await ready(house, foreign)
     gateway = await in_front(house, foreign)
     await it_answers(gateway, url)
     reply = await house.ask(gateway, body=ask(stream=True, temperature=0))

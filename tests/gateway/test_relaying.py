@@ -273,6 +273,8 @@ async def test_a_client_that_leaves_before_its_answer_begins(house: House) -> No
     client.leave()
     async with asyncio.timeout(5):
         await connections[0].lost
+    assert gateway.plane.stats.left == 1
+    assert gateway.plane.table.targets["w0"].in_flight == 0
 
 
 async def test_a_reader_that_stops_holds_little(house: House) -> None:

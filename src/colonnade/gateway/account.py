@@ -87,7 +87,8 @@ class Account:
             raise
         self._quota, self._reserved = quota, tokens
 
-    def close(self, request_id: bytes, status: int, delivery: Delivery, target: Target | None) -> None:
+    def close(self, request_id: bytes, status: int, delivery: Delivery, target: Target | None, *, sent: bool) -> None:
+        """`sent`: a replica has had it; what none has had costs nothing."""
         plane, began = self._plane, self.started
         first, whole = delivery.first_at - began, plane.now() - began
         plane.stats.requests[self.label, status] += 1
@@ -98,7 +99,7 @@ class Account:
                 plane.stats.answered(target.route.model, target.route.version, status, first)
             if target is not None and delivery.streams:
                 plane.table.answered(target, whole - first)
-        self._settle(used, status)
+        self._settle(used, status, sent=sent)
         if plane.access is None:
             return
         plane.access(
@@ -117,16 +118,17 @@ class Account:
             )
         )
 
-    def _settle(self, used: Usage | None, status: int) -> None:
+    def _settle(self, used: Usage | None, status: int, *, sent: bool) -> None:
         """Set right what was reckoned."""
         plane = self._plane
         if used is not None:
             plane.stats.used(self.tenant, used.prompt, used.completion)
             sum = TokenSum(int(time.time() // 3600), self._key, self.label or self.model, used.prompt, used.completion)
             plane.bill.add(sum)
-        if self.label and self._standing is not None:
-            plane.lobby.settle(self.model, self._standing, self._taken(used, status, self._standing.tokens))
-        if self._quota is not None and self.label:
+        if self._standing is not None:
+            taken = self._taken(used, status, self._standing.tokens) if sent else 0.0
+            plane.lobby.settle(self.model, self._standing, taken)
+        if self._quota is not None and sent:
             self._quota.settle(self._reserved, self._taken(used, status, self._reserved), plane.now())
         elif self._quota is not None:
             self._quota.give_back(self._reserved, plane.now())

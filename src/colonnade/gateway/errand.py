@@ -35,6 +35,7 @@ class Errand:
         "fresh",
         "lines",
         "replay",
+        "sent",
         "upstream",
     )
 
@@ -48,6 +49,8 @@ class Errand:
         self.upstream: Upstream | None = None
         self.lines = self.replay = b""
         self.fresh = False
+        self.sent = False
+        """A replica has had it."""
 
     def carry(self, target: Target, sender: Sender) -> None:
         """To this replica. `sender` is not kept: it holds this errand, and a circle is freed late."""
@@ -78,6 +81,7 @@ class Errand:
 
     def _send(self, upstream: Upstream, pool: Pool, sender: Sender) -> None:
         self.upstream = upstream
+        self.sent = True
         if self._client.paused:
             upstream.pause()
         replay, body = b"", self._body

@@ -359,7 +359,11 @@ class Exchange:
 
     def check(self, now: float) -> None:
         upstream = self._errand.upstream
-        if upstream is None or self._client.paused:
+        if upstream is None:  # it waits, or a connection is being made
+            if self._patience.late(now, begun=self._delivery.begun):
+                self._end_badly(not_begun())
+            return
+        if self._client.paused:
             return
         target = self._target
         assert target is not None
@@ -394,5 +398,5 @@ class Exchange:
             self._plane.held.pop(self, None)
         if self.standing is not NOBODY:
             self._plane.lobby.leave(self.standing, self.model)
-        self._account.close(self.request_id, status, self._delivery, self._target)
+        self._account.close(self.request_id, status, self._delivery, self._target, sent=self._errand.sent)
         self._place.release()

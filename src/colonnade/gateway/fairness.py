@@ -32,6 +32,8 @@ class Waiting:
     weight: float = 1.0
     deadline: float = float("inf")
     since: float = 0.0
+    counted: bool = False
+    """Its tenant's service has it, as guessed: it went, and is not settled."""
 
 
 Refusal = tuple[Waiting, CapacityError | DeadlineExceeded]
@@ -80,6 +82,7 @@ class FairQueue:
             item = self._take(key, last=False)
             if item.deadline > now:
                 self._count_in(item, item.tokens)
+                item.counted = True
                 self._pace(now)
                 return item, late
             late.append((item, too_late()))
@@ -88,6 +91,7 @@ class FairQueue:
     def put_back(self, item: Waiting) -> None:
         """It was to go and could not: it is again where it was, and its service is not counted."""
         self._count_in(item, -item.tokens)
+        item.counted = False
         self._put(item, first=True)
 
     def withdraw(self, item: Waiting) -> None:
@@ -99,7 +103,10 @@ class FairQueue:
             self._left(key, item)
 
     def settle(self, item: Waiting, tokens: float) -> None:
-        """It took so many tokens, not those that were expected."""
+        """It took so many tokens, not those that were expected; one that did not go from here took none of ours."""
+        if not item.counted:
+            return
+        item.counted = False
         self._count_in(item, -item.tokens)
         self._service[item.tenant] += tokens / item.weight
         self._highest = max(self._highest, self._sure(item.tenant))

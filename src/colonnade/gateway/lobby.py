@@ -117,7 +117,8 @@ class Lobby:
         for model, queue in list(self._queues.items()):
             if not queue:
                 continue
-            if self._table.reachable(model, now):
+            reached = self._table.reachable(model, now)
+            if reached:
                 self._reached[model] = now
             for item in queue:
                 if item not in self._waiters:
@@ -125,7 +126,7 @@ class Lobby:
                 if item.deadline <= now:
                     queue.withdraw(item)
                     self._refuse([(item, too_late())])
-                elif self._patience(model, item) <= now:
+                elif not reached and self._patience(model, item) <= now:
                     self._give_up(queue, item)
         self.pump()
 

@@ -30,9 +30,12 @@ class Patience:
     def seconds(self) -> float:
         return self._silence if self._stream else self._answer
 
+    def late(self, now: float, *, begun: bool) -> bool:
+        return now > self.deadline and not begun
+
     def verdict(self, now: float, heard_at: float, *, begun: bool, stalled: bool) -> Verdict:
         """`heard_at`: of the replica's last byte; `stalled`: it makes no progress, and another could take this."""
-        if now > self.deadline and not begun:
+        if self.late(now, begun=begun):
             return "late"
         if stalled:
             return "stalled"
