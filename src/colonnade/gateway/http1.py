@@ -153,10 +153,10 @@ def read_head(method: bytes, target: bytes, version: str, headers: Headers) -> H
 def _head(method: bytes, path: bytes, old: bool, said: Said, forward: list[bytes]) -> Head:
     """`forward`: lines that go on as they are."""
     ask = said.get
-    last_event_id, trace = ask(b"last-event-id", b""), ask(b"traceparent")
+    last_event_id, trace = ask(b"last-event-id", b""), ask(b"traceparent", b"")
     if last_event_id:
         forward += (b"Last-Event-ID: ", last_event_id, b"\r\n")
-    traced = trace is not None and _TRACE.fullmatch(trace) is not None
+    traced = _TRACE.fullmatch(trace) is not None
     if traced:
         forward += (b"traceparent: ", trace, b"\r\n")
         forward += (b"tracestate: ", state, b"\r\n") if (state := ask(b"tracestate")) else ()
