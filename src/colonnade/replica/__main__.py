@@ -7,7 +7,6 @@ Prints one line of JSON on stdout when its socket listens: {"url", "events", "ep
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import logging
 import os
@@ -22,22 +21,14 @@ from typing import Protocol
 
 import uvloop
 
-from colonnade.replica.arrival import fetch, reference_of
-from colonnade.replica.backend import EngineArgv
-from colonnade.replica.face import Face
+from colonnade.replica.bringing_up import ENGINE, BringingUp, Open
 from colonnade.replica.foreign.serving import is_foreign, serve_foreign
 from colonnade.replica.metrics import Metrics
 from colonnade.replica.model import ServedModel
 from colonnade.replica.server import is_loopback, listen, serve, url
 from colonnade.replica.spare import Spares
 from colonnade.wire.errors import BadSetting, SetupError
-from colonnade.wire.settings import Resolved, add_flags, given, load, to_argv
-
-ENGINE = "colonnade.engine"
-
-Open = Callable[[str, str, str, str], ServedModel]
-"""`ServedModel.open`, or one that has it open already."""
-
+from colonnade.wire.settings import Resolved, add_flags, given, load
 
 Prepare = Callable[[Resolved], Spares]
 """Begins processes that will be wanted, while there is one thread."""
@@ -96,22 +87,16 @@ async def _run(options: argparse.Namespace, resolved: Resolved, means: Means, sp
 
 
 async def _run_own(options: argparse.Namespace, resolved: Resolved, means: Means, spares: Spares) -> str:
-    own, reference = resolved.replica, reference_of(options.model)
-
-    def opened(path: str, name: str) -> ServedModel:
-        return means.opens(path, name, own.tool_parser, own.reasoning_parser)
-
-    model = opened(options.model, own.served_name) if reference is None else None
-    bound = _listen(options)
-    face = Face(model, options.epoch, resolved.http, resolved.replica, spares, means.metrics())
-
-    async def start() -> None:
-        if reference is not None:
-            folder = await fetch(reference, resolved.home, face.fetching)
-            face.adopt(await asyncio.to_thread(opened, str(folder), own.served_name or reference.name))
-        await face.start(engine_argv(options.engine_module, face.model, resolved))
-
-    return await serve(face, bound, start, partial(_say, options, face))
+    coming = BringingUp(
+        options.model,
+        options.epoch,
+        resolved,
+        opens=means.opens,
+        spares=spares,
+        metrics=means.metrics(),
+        module=options.engine_module,
+    )
+    return await serve(coming.face, _listen(options), coming.start, partial(_say, options, coming.face))
 
 
 def _listen(options: argparse.Namespace) -> socket.socket:
@@ -141,19 +126,6 @@ def _say(options: argparse.Namespace, face: _Told) -> None:
     line = {"url": options.url, "events": face.events, "epoch": face.epoch, "pid": os.getpid()}
     sys.stdout.write(f"{json.dumps(line)}\n")
     sys.stdout.flush()
-
-
-def engine_argv(module: str, model: ServedModel, resolved: Resolved) -> EngineArgv:
-    """The engine's command line, with all of its settings as they were resolved here."""
-
-    def argv(commands: str, reports: str) -> list[str]:
-        return [
-            *(sys.executable, "-m", module, "--model", str(model.folder.path)),
-            *("--commands", commands, "--reports", reports, f"--home={resolved.home}"),
-            *(*to_argv(resolved.engine), *to_argv(resolved.replica), *to_argv(resolved.log)),
-        ]
-
-    return argv
 
 
 if __name__ == "__main__":

@@ -74,6 +74,8 @@ class Face:
         self.caretaker = Caretaker(self, settings.drain_timeout)
         self.created = int(time.time())
         self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.taking = asyncio.Event()
+        """Set once it is ready for the first time."""
         self._intake: Intake | None = None  # None: no requests are taken now
         self._ready: Intake | None = None
         self._progress = Progress(settings.stall_timeout, time.monotonic())
@@ -137,6 +139,7 @@ class Face:
         self._serve_with(loaded, "")
         if self.phase.name == "starting":
             self._turn(Phase("ready"))
+            self.taking.set()
 
     def _serve_with(self, loaded: Loaded, version: str) -> None:
         self.loaded_facts = loaded

@@ -19,8 +19,9 @@ from functools import partial
 from colonnade.engine.__main__ import load_model, work
 from colonnade.engine.resident import Held, stamps
 from colonnade.engine.worker import hold_weights
-from colonnade.replica.__main__ import ENGINE, Means, replica_parser
+from colonnade.replica.__main__ import Means, replica_parser
 from colonnade.replica.__main__ import main as replica_main
+from colonnade.replica.bringing_up import ENGINE
 from colonnade.replica.guise import Guise
 from colonnade.replica.metrics import Metrics
 from colonnade.replica.model import ServedModel
