@@ -26,6 +26,9 @@ class Model:
         self._name = os.environ.get("PHONE_MODEL", "colonnade-tiny")
         self._session = aiohttp.ClientSession(headers=self._headers)
 
+    async def close(self) -> None:
+        await self._session.close()
+
     async def answer(self, messages: list[Message], most: int = 120) -> Message:
         """The assistant's message. A caller that is cancelled ends the generation: the connection is closed."""
         async with self._session.post(self._url, json=self._body(messages, most)) as answer:

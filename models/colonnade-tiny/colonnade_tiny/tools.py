@@ -1,5 +1,6 @@
 """The three tools of the desk as callers of the API describe them, and what comes back from them."""
 
+from colonnade_tiny import spoken
 from colonnade_tiny.draw import Draw
 
 ABOUT = {
@@ -24,24 +25,45 @@ EXPLAINED = {
 }
 
 
+CLOCK = "^([01][0-9]|2[0-3]):[0-5][05]$"
+LISTED = 0.3
+"""Share of the offers that list what an argument may be."""
+
+
 def offered(draw: Draw) -> list[dict[str, object]]:
     """The tools as the request lists them: told in full or in few words, in any order."""
     names = list(ARGUMENTS)
     if draw.chance(0.3):
         draw.rng.shuffle(names)
     full = draw.chance(0.3)
-    return [{"type": "function", "function": _function(draw, name, full)} for name in names]
+    values = _values(draw) if draw.chance(LISTED) else {}
+    return [{"type": "function", "function": _function(draw, name, full, values)} for name in names]
 
 
-def _function(draw: Draw, name: str, full: bool) -> dict[str, object]:
+def _values(draw: Draw) -> dict[str, list[str]]:
+    """What some arguments may be, where the desk knows everybody and its hours: much to look past."""
+    kinds = {
+        "name": [draw.name() for _ in range(draw.number(3, 20))],
+        "day": [*spoken.WEEKDAYS, *draw.pick([[], ["today", "tomorrow"], ["tomorrow", "today"]])],
+        "time": [f"{hour:02}:{minute:02}" for hour in range(8, draw.number(12, 19)) for minute in (0, 30)],
+    }
+    return {kind: values for kind, values in kinds.items() if draw.chance(0.7)}
+
+
+def _function(draw: Draw, name: str, full: bool, values: dict[str, list[str]]) -> dict[str, object]:
     properties = {
-        key: {"type": "string"} | ({"description": EXPLAINED[key]} if full else {}) for key in ARGUMENTS[name]
+        key: {"type": "string"}
+        | ({"description": EXPLAINED[key]} if full else {})
+        | ({"enum": values[key]} if key in values else {"pattern": CLOCK} if values and key == "time" else {})
+        for key in ARGUMENTS[name]
     }
     parameters: dict[str, object] = {"type": "object", "properties": properties}
     if full or draw.chance(0.4):
         parameters["required"] = [key for key in ARGUMENTS[name] if key != "reason"]
     about = {"description": draw.pick(ABOUT[name])} if full or draw.chance(0.6) else {}
-    return {"name": name, **about, "parameters": parameters}
+    if not draw.chance(0.3):
+        return {"name": name, **about, "parameters": parameters}
+    return {"name": name, **about, "parameters": parameters | {"additionalProperties": False}, "strict": True}
 
 
 def success(draw: Draw, action: str) -> dict[str, object]:
