@@ -96,7 +96,8 @@ async def _run_own(options: argparse.Namespace, resolved: Resolved, means: Means
         metrics=means.metrics(),
         module=options.engine_module,
     )
-    return await serve(coming.face, _listen(options), coming.start, partial(_say, options, coming.face))
+    bound = _listen(options)
+    return await serve(coming.face, bound, coming.start, partial(_say, options, coming.face))
 
 
 def _listen(options: argparse.Namespace) -> socket.socket:

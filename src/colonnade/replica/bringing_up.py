@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 from colonnade.replica.arrival import fetch, reference_of
@@ -22,7 +23,7 @@ Open = Callable[[str, str, str, str], ServedModel]
 
 
 class BringingUp:
-    """`face` is there at once; `start` has it take requests, once its engine says so."""
+    """`start` has its face take requests, once its engine says so. A face that was made is to be stopped."""
 
     def __init__(
         self,
@@ -35,14 +36,21 @@ class BringingUp:
         metrics: Metrics | None = None,
         module: str = ENGINE,
     ) -> None:
-        """`model`: a folder, a shipped name, or one on a hub. On the event loop. Raises BadModel."""
+        """`model`: a folder, a shipped name, or one on a hub. Raises BadModel."""
         self._reference = reference_of(model)
         self._resolved = resolved
         self._opens = opens
         self._module = module
-        own = resolved.replica
-        served = self._opened(model, own.served_name) if self._reference is None else None
-        self.face = Face(served, epoch, resolved.http, own, spares or Spares(), metrics or Metrics())
+        self._epoch = epoch
+        self._spares = spares or Spares()
+        self._metrics = metrics or Metrics()
+        self._served = self._opened(model, resolved.replica.served_name) if self._reference is None else None
+
+    @cached_property
+    def face(self) -> Face:
+        """Made when it is first asked for, on the event loop."""
+        resolved = self._resolved
+        return Face(self._served, self._epoch, resolved.http, resolved.replica, self._spares, self._metrics)
 
     async def start(self) -> None:
         """Raises BadModel, SetupError."""
