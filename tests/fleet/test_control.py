@@ -119,34 +119,34 @@ async def test_gateways_hear_of_replicas_and_keys(plane: ControlPlane) -> None:
     await plane.sync(report(READY), 0)
     routes = await waiting
     assert [route.url for route in routes.routes] == ["http://x"]
-    key, record = await plane.create_key("crm", "acme")
+    key, record = await plane.keys.create("crm", "acme")
     routes = await plane.routes(routes.revision, 60)
     assert routes.keys == (record,)
     assert record.digest == digest(routes.pepper, key)
     assert (record.tenant, record.created) == ("acme", 1000)
     with pytest.raises(Conflict):
-        await plane.create_key("crm")
-    await plane.revoke_key("crm")
+        await plane.keys.create("crm")
+    await plane.keys.revoke("crm")
     assert (await plane.routes(routes.revision, 60)).keys == ()
-    assert plane.api_keys() == []
+    assert plane.keys.all() == []
     with pytest.raises(NotFound):
-        await plane.revoke_key("crm")
+        await plane.keys.revoke("crm")
 
 
 async def test_what_a_key_may_ask_for_is_changed_live(plane: ControlPlane) -> None:
-    _, record = await plane.create_key("crm", allowance=Allowance(requests_per_minute=9, weight=2.0))
+    _, record = await plane.keys.create("crm", allowance=Allowance(requests_per_minute=9, weight=2.0))
     before = await plane.routes(-1, 0)
     assert before.keys == (record,)
-    limited = await plane.limit_key("crm", AllowanceChange(requests_per_minute=None, tokens_per_minute=50, priority=7))
+    limited = await plane.keys.limit("crm", AllowanceChange(requests_per_minute=None, tokens_per_minute=50, priority=7))
     assert limited.allowance == Allowance(None, 50, 2.0, 7)
     after = await plane.routes(before.revision, 60)
     assert after.keys == (limited,)
-    await plane.limit_key("crm", AllowanceChange(priority=7))
+    await plane.keys.limit("crm", AllowanceChange(priority=7))
     assert (await plane.routes(-1, 0)).revision == after.revision, "nothing has changed"
     told = [each.event.reason for each in await plane.events(0, 9) if each.event.kind == "key limited"]
     assert told == ["any number of requests, 50 tokens a minute, weight 2, priority 7"]
     with pytest.raises(NotFound):
-        await plane.limit_key("nobody", AllowanceChange())
+        await plane.keys.limit("nobody", AllowanceChange())
 
 
 @pytest.mark.parametrize(
@@ -161,8 +161,8 @@ async def test_what_a_key_may_ask_for_is_changed_live(plane: ControlPlane) -> No
 )
 async def test_an_allowance_that_is_none(plane: ControlPlane, allowance: Allowance) -> None:
     with pytest.raises(InvalidRequest):
-        await plane.create_key("crm", allowance=allowance)
-    assert plane.api_keys() == []
+        await plane.keys.create("crm", allowance=allowance)
+    assert plane.keys.all() == []
 
 
 async def test_a_report_that_was_overtaken_counts_for_its_events_only(plane: ControlPlane) -> None:
@@ -184,7 +184,7 @@ async def test_an_agent_that_was_followed_is_fenced_off(plane: ControlPlane) -> 
 
 async def test_a_control_plane_that_starts_again_knows_what_it_knew(store: SqliteStore, plane: ControlPlane) -> None:
     await plane.deploy("tiny", CHANGE)
-    await plane.create_key("crm")
+    await plane.keys.create("crm")
     await plane.sync(report(READY), 0)
     before = await plane.routes(-1, 0)
     plane.close()

@@ -114,10 +114,10 @@ def deployed(replicas: int, **settings: str) -> Operation:
 async def key(plane: ControlPlane) -> None:
     """Its value was lost with the connection, so it is made anew."""
     try:
-        await plane.create_key("desk")
+        await plane.keys.create("desk")
     except Conflict:
-        await plane.revoke_key("desk")
-        await plane.create_key("desk")
+        await plane.keys.revoke("desk")
+        await plane.keys.create("desk")
 
 
 async def gone(plane: ControlPlane) -> None:

@@ -160,7 +160,7 @@ async def test_a_store_that_the_first_version_wrote_serves_the_control_plane_of_
     store = await SqliteStore.open(path)
     plane = await ControlPlane.open(store)
     assert plane.deployments() == [Deployment("desk-2", "m", 2, 3, {"threads": "1"})]
-    assert [(key.name, key.tenant, key.allowance) for key in plane.api_keys()] == [("crm", "acme", Allowance())]
+    assert [(key.name, key.tenant, key.allowance) for key in plane.keys.all()] == [("crm", "acme", Allowance())]
     assert [each.event.reason for each in await plane.events(0, 10, Only(deployment="desk-2"))] == ["r"]
     await plane.deploy("desk-2", Change("m2", 2))
     assert len(await plane.versions("desk-2")) == 1

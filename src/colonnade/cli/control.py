@@ -27,7 +27,7 @@ class Control:
 
     def deploy(self, wanted: Deployment) -> None:
         """Make it so, if nobody has changed it since it was read. Raises Conflict when somebody has."""
-        kept = ("model", "settings", "scaling", "rollout", "resources", "placement")
+        kept = ("model", "settings", "scaling", "rollout", "resources", "placement", "budget")
         body = {key: value for key, value in msgspec.to_builtins(wanted).items() if key in kept}
         self.put(wanted.name, {**body, "replicas": wanted.replicas, "generation": wanted.generation})
 

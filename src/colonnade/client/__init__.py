@@ -15,6 +15,7 @@ from colonnade.client.asynchronous import AsyncClient
 from colonnade.client.blocking import Client
 from colonnade.client.later import Later
 from colonnade.wire.errors import (
+    BudgetExceeded,
     CapacityError,
     ClientError,
     ColonnadeError,
@@ -30,6 +31,7 @@ from colonnade.wire.errors import (
 
 __all__ = [
     "AsyncClient",
+    "BudgetExceeded",
     "CapacityError",
     "Client",
     "ClientError",

@@ -7,8 +7,9 @@ from math import isfinite
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from colonnade.fleet.budgets import check_budget, in_words
 from colonnade.wire.errors import InvalidRequest
-from colonnade.wire.routes import Allowance
+from colonnade.wire.routes import Allowance, Budget
 
 HIGHEST = 100
 MOST_WEIGHT = 1000.0
@@ -21,6 +22,7 @@ class AllowanceChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens_per_minute: int | UnsetType | None = UNSET
     weight: float | UnsetType = UNSET
     priority: int | UnsetType = UNSET
+    budget: Budget | UnsetType | None = UNSET
 
 
 def changed(before: Allowance, change: AllowanceChange) -> Allowance:
@@ -38,6 +40,8 @@ def check_allowance(allowance: Allowance) -> None:
         raise InvalidRequest(f"a weight of {allowance.weight:g}", hint="from 0.001 to 1000; 1 is usual", param="weight")
     if not 0 <= allowance.priority <= HIGHEST:
         raise InvalidRequest(f"a priority of {allowance.priority}", hint=f"from 0 to {HIGHEST}", param="priority")
+    if allowance.budget is not None:
+        check_budget(allowance.budget, "key")
 
 
 def told(allowance: Allowance) -> str:
@@ -47,4 +51,5 @@ def told(allowance: Allowance) -> str:
         "any number of requests" if requests is None else f"{requests} requests a minute",
         "any number of tokens" if tokens is None else f"{tokens} tokens a minute",
     ]
-    return f"{', '.join(limits)}, weight {allowance.weight:g}, priority {allowance.priority}"
+    budget = "" if allowance.budget is None else f", budget {in_words(allowance.budget)}"
+    return f"{', '.join(limits)}, weight {allowance.weight:g}, priority {allowance.priority}{budget}"

@@ -31,7 +31,7 @@ from colonnade.wire.errors import (
     NotFound,
     Unauthenticated,
 )
-from colonnade.wire.routes import Allowance, Demands, KeyRecord, Observed
+from colonnade.wire.routes import Allowance, Budget, Demands, KeyRecord, Observed
 
 LONGEST_POLL_S = 25.0
 BODY_LIMIT = 16 << 20
@@ -58,6 +58,7 @@ class NewKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens_per_minute: int | None = None
     weight: float = 1.0
     priority: int = 0
+    budget: Budget | None = None
 
 
 def _shown(record: KeyRecord) -> dict[str, Any]:
@@ -161,22 +162,22 @@ async def _demand(plane: ControlPlane, request: Request) -> Any:
 
 
 async def _keys(plane: ControlPlane, _request: Request) -> Any:
-    return {"data": [_shown(each) for each in plane.api_keys()]}
+    return {"data": [_shown(each) for each in plane.keys.all()]}
 
 
 async def _create_key(plane: ControlPlane, request: Request) -> Any:
     asked = await _body(request, NewKey)
-    limits = Allowance(asked.requests_per_minute, asked.tokens_per_minute, asked.weight, asked.priority)
-    key, record = await plane.create_key(asked.name, asked.tenant, limits)
+    limits = Allowance(asked.requests_per_minute, asked.tokens_per_minute, asked.weight, asked.priority, asked.budget)
+    key, record = await plane.keys.create(asked.name, asked.tenant, limits)
     return {"key": key, **_shown(record)}
 
 
 async def _limit_key(plane: ControlPlane, request: Request) -> Any:
-    return _shown(await plane.limit_key(request.path_params["name"], await _body(request, AllowanceChange)))
+    return _shown(await plane.keys.limit(request.path_params["name"], await _body(request, AllowanceChange)))
 
 
 async def _revoke_key(plane: ControlPlane, request: Request) -> Any:
-    await plane.revoke_key(request.path_params["name"])
+    await plane.keys.revoke(request.path_params["name"])
     return {"revoked": request.path_params["name"]}
 
 

@@ -6,9 +6,10 @@ import re
 
 import msgspec
 
+from colonnade.fleet.budgets import check_budget
 from colonnade.fleet.launch import settings_argv
 from colonnade.wire.errors import Conflict, InvalidRequest
-from colonnade.wire.routes import Deployment, Placement, Resources, Rollout, Scaling
+from colonnade.wire.routes import Budget, Deployment, Placement, Resources, Rollout, Scaling
 
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 MOST_REPLICAS = 10_000
@@ -26,6 +27,7 @@ class Change(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rollout: Rollout | None = None
     resources: Resources | None = None
     placement: Placement | None = None
+    budget: Budget | None = None
 
 
 def check_generation(now: Deployment, against: int | None) -> None:
@@ -49,6 +51,8 @@ def check(name: str, change: Change) -> None:
         _check_rollout(change.rollout)
     if change.resources is not None and not change.resources.count > 0:
         raise InvalidRequest(f"{change.resources.count:g} units of a resource", hint="above 0", param="resources")
+    if change.budget is not None:
+        check_budget(change.budget, "deployment")
     settings_argv(change.settings, change.model)
 
 

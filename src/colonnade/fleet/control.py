@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 from msgspec.structs import replace
 
-from colonnade.fleet.allowance import AllowanceChange, changed, check_allowance, told
+from colonnade.fleet.apikeys import ApiKeys
 from colonnade.fleet.autoscale import Decision
 from colonnade.fleet.board import Board
+from colonnade.fleet.budgeting import Budgeting, named
 from colonnade.fleet.change import Change, check, check_generation, check_name
 from colonnade.fleet.clusters import Cluster, alike
 from colonnade.fleet.demand import Counts, DemandBook
-from colonnade.fleet.keys import digest, new_key, new_pepper
+from colonnade.fleet.keys import new_pepper
 from colonnade.fleet.ledger import DIMENSIONS, Used
 from colonnade.fleet.placement import part_of
 from colonnade.fleet.placing import PlacementBook
@@ -32,12 +33,10 @@ from colonnade.fleet.versions import numbers, share_of, succeed, version_of, wen
 from colonnade.fleet.views import global_id, routes_of
 from colonnade.wire.errors import Conflict, InvalidRequest, NotFound
 from colonnade.wire.routes import (
-    Allowance,
     Demands,
     Deployment,
     Desired,
     Happening,
-    KeyRecord,
     Observed,
     ReplicaStatus,
     Routes,
@@ -62,7 +61,8 @@ class ControlPlane:
         self._numbers = 0
         self._first = begins * _REVISIONS_PER_START
         self._deployments: dict[str, Deployment] = {}
-        self._keys: dict[str, KeyRecord] = {}
+        self.keys = ApiKeys(store, pepper, self._event, self._publish, clock)
+        self._budgets = Budgeting(store)
         self._observed: dict[str, Observed] = {}
         self._seen: dict[str, float] = {}
         self._demand = DemandBook()
@@ -78,11 +78,12 @@ class ControlPlane:
     ) -> ControlPlane:
         plane = cls(store, await store.begin(), await store.setting("pepper", new_pepper()), auth, clock)
         plane._deployments = {each.name: each for each in await store.deployments()}
-        plane._keys = {each.name: each for each in await store.keys()}
+        await plane.keys.read()
         plane._observed = {each.cluster: each for each in await store.observed()}
         stored = await store.setting("placement", "{}")
         plane._places = PlacementBook(msgspec.json.decode(stored, type=dict[str, dict[str, int]]), clock(), lost_after)
         await plane.tokens.read()
+        await plane._budgets.look(plane.keys.all(), plane.deployments(), clock())
         plane._publish()
         return plane
 
@@ -115,7 +116,7 @@ class ControlPlane:
         if change.scaling is not None:
             replicas = min(max(replicas, change.scaling.min), change.scaling.max)
         wanted = Deployment(name, change.model, replicas, generation, change.settings, change.scaling, change.rollout)
-        wanted = replace(wanted, resources=change.resources, placement=change.placement)
+        wanted = replace(wanted, resources=change.resources, placement=change.placement, budget=change.budget)
         wanted = wanted if before is None else succeed(before, wanted)
         if wanted == before:
             return wanted
@@ -165,7 +166,7 @@ class ControlPlane:
         like = now or spec
         replicas = None if now is not None or spec.scaling is not None else spec.replicas
         kept = {"scaling": like.scaling, "rollout": like.rollout}
-        kept |= {"resources": like.resources, "placement": like.placement}
+        kept |= {"resources": like.resources, "placement": like.placement, "budget": like.budget}
         change = Change(spec.model, replicas, spec.settings, generation, **kept)
         return await self.deploy(name, change)
 
@@ -213,7 +214,20 @@ class ControlPlane:
         wrong = next((each for each in by if each not in DIMENSIONS), None)
         if wrong is not None:
             raise InvalidRequest(f"usage is not known by {wrong!r}", hint="by " + ", ".join(DIMENSIONS), param="by")
-        return await self._store.used(by, since)
+        lines = await self._store.used(by, since)
+        if len(by) != 1:
+            return lines
+        budgets = named(self._budgets.limits, by[0])
+        return [replace(each, budget=budgets.get(each.group[by[0]], "")) for each in lines]
+
+    async def spend(self) -> None:
+        """Look at the budgets; gateways hear of what is used up, and of what is there again."""
+        now = self._clock()
+        turns = await self._budgets.look(self.keys.all(), self.deployments(), now)
+        self._publish()
+        for turn in turns:
+            event = self._event(turn.kind, turn.limit.name, turn.reason, of_deployment=turn.limit.of == "deployment")
+            await self._store.tell(event)
 
     async def autoscale(self) -> None:
         """Look at the demand, and change what it asks to be changed."""
@@ -240,52 +254,6 @@ class ControlPlane:
             event = self._event("removed", name, f"generation {gone.generation}", of_deployment=True)
             await self._store.remove_deployment(name, event)
             del self._deployments[name]
-            self._publish()
-
-    # -- keys ---------------------------------------------------------------------------------------------------------
-
-    def api_keys(self) -> list[KeyRecord]:
-        return [each for _, each in sorted(self._keys.items())]
-
-    async def create_key(
-        self, name: str, tenant: str = "", allowance: Allowance | None = None
-    ) -> tuple[str, KeyRecord]:
-        """The key, which nobody can show again, and what is kept of it."""
-        check_name(name, "name")
-        allowance = allowance or Allowance()
-        check_allowance(allowance)
-        async with self._changing:
-            if name in self._keys:
-                raise Conflict(f"there is a key {name!r}", hint="revoke it, or choose another name", code="key_exists")
-            key = new_key()
-            record = KeyRecord(name, digest(self._pepper, key), tenant or name, int(self._clock()), allowance)
-            await self._store.add_key(record, self._event("key created", name, f"tenant {record.tenant}"))
-            self._keys[name] = record
-            self._publish()
-        return key, record
-
-    async def limit_key(self, name: str, change: AllowanceChange) -> KeyRecord:
-        """What the key may ask for from now on; gateways hear of it at once."""
-        async with self._changing:
-            record = self._key(name)
-            allowance = changed(record.allowance, change)
-            check_allowance(allowance)
-            if allowance != record.allowance:
-                await self._store.limit_key(name, allowance, self._event("key limited", name, told(allowance)))
-                record = self._keys[name] = replace(record, allowance=allowance)
-                self._publish()
-        return record
-
-    def _key(self, name: str) -> KeyRecord:
-        if name not in self._keys:
-            raise NotFound(f"no key {name!r}", hint="GET /v1/keys lists them", code="no_such_key")
-        return self._keys[name]
-
-    async def revoke_key(self, name: str) -> None:
-        async with self._changing:
-            self._key(name)
-            await self._store.revoke_key(name, self._event("key revoked", name, "asked for"))
-            del self._keys[name]
             self._publish()
 
     # -- clusters -----------------------------------------------------------------------------------------------------
@@ -385,7 +353,8 @@ class ControlPlane:
                 board.post(wanted)
 
     def _view(self) -> Routes:
-        return routes_of(self._observed, self._deployments.values(), self._keys.values(), self._pepper, self._auth)
+        limits = self._budgets.limits
+        return routes_of(self._observed, self._deployments.values(), self.keys.all(), self._pepper, self._auth, limits)
 
     def _event(self, kind: str, subject: str, reason: str, *, of_deployment: bool = False) -> Happening:
         self._numbers += 1

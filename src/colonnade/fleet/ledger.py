@@ -31,6 +31,8 @@ class Used(msgspec.Struct, frozen=True):
     cost: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    budget: str = ""
+    """Of a key or a deployment, where lines are told apart by that alone: how far it is used now."""
 
 
 _THERE = "cluster = :cluster AND epoch = :epoch"

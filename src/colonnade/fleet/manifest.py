@@ -6,6 +6,7 @@ replicas: 2                # or by demand:
 scaling: {min: 0, max: 4, target: 8, idle: 300}
 placement: {zones: [eu], overflow: true}   # left out: anywhere, on own and committed capacity
 resources: {type: h100, count: 1}          # what a replica takes; left out: one unit of cpu
+budget: {cost: 500, per: month, fails: open}        # or tokens; left out: any
 rollout: {steps: [0.05, 0.5], step: 60, requests: 50}   # how a new version comes in; left out: replica by replica
 settings: {threads: 1}
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -81,6 +82,19 @@ class PlacementPart(_Part):
     overflow: bool = False
 
 
+class BudgetPart(_Part):
+    fails: Literal["open", "closed"]
+    tokens: Annotated[int, Field(ge=0, strict=True)] | None = None
+    cost: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    per: Literal["day", "month"] = "month"
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> Self:
+        if (self.tokens is None) == (self.cost is None):
+            raise _wrong("a budget of tokens or of cost: one of both")
+        return self
+
+
 class Manifest(_Part):
     """Field by field the body of PUT /v1/deployments/NAME."""
 
@@ -91,6 +105,7 @@ class Manifest(_Part):
     rollout: RolloutPart | None = None
     resources: ResourcesPart | None = None
     placement: PlacementPart | None = None
+    budget: BudgetPart | None = None
     settings: dict[str, str] = {}
 
     @field_validator("name")

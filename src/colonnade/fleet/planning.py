@@ -15,7 +15,7 @@ from colonnade.fleet.placement import Plan, Site, place
 from colonnade.fleet.versions import succeed, version_of
 from colonnade.wire.routes import Deployment, Offer, Resources
 
-FIELDS = ("model", "settings", "replicas", "scaling", "rollout", "resources", "placement")
+FIELDS = ("model", "settings", "replicas", "scaling", "rollout", "resources", "placement", "budget")
 
 
 @dataclass(frozen=True)

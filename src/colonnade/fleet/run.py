@@ -114,6 +114,7 @@ async def look_after(plane: ControlPlane) -> None:
         await asyncio.sleep(SCALE_S)
         await plane.autoscale()
         await plane.judge()
+        await plane.spend()
         await plane.settle()
 
 

@@ -117,6 +117,9 @@ class SqliteStore:
     async def forget_cluster(self, name: str, event: Happening) -> None:
         await self._write(_forget_cluster, name, event)
 
+    async def tell(self, event: Happening) -> None:
+        await self._write(_append, event)
+
     async def forget_before(self, time: float, most_events: int) -> None:
         await self._write(_forget_before, time, most_events)
 

@@ -94,6 +94,10 @@ class Store(TokenStore, Protocol):
 
     async def forget_cluster(self, name: str, event: Happening) -> None: ...
 
+    async def tell(self, event: Happening) -> None:
+        """A line of the log that goes with no change."""
+        ...
+
     async def forget_before(self, time: float, most_events: int) -> None:
         """What was logged and used before this time (Unix seconds), and events beyond so many of the newest."""
         ...

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from msgspec.structs import replace
+
 from colonnade.fleet.placement import allowed
 from colonnade.fleet.placing import spec_of
 from colonnade.fleet.versions import share_of, version_of
-from colonnade.wire.routes import Deployment, KeyRecord, Observed, ReplicaStatus, Route, Routes, Share
+from colonnade.wire.routes import Deployment, KeyRecord, Limit, Observed, ReplicaStatus, Route, Routes, Share
 
 HOME_CLUSTER = "local"
 """The cluster whose replicas are named without their cluster."""
@@ -24,6 +26,7 @@ def routes_of(
     keys: Iterable[KeyRecord],
     pepper: str,
     auth: bool,
+    limits: Iterable[Limit] = (),
 ) -> Routes:
     """At revision 0. A replica counts when it is ready and its deployment is still wanted; of two ready lives of one
     replica the later one."""
@@ -44,6 +47,7 @@ def routes_of(
         models=tuple(each.name for each in wanted),
         resting=tuple(each.name for each in wanted if each.scaling is not None and not each.replicas),
         shares=tuple(share for each in wanted for share in shares_of(each)),
+        limits=tuple(replace(each, told="") for each in limits),
     )
 
 

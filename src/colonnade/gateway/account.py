@@ -55,12 +55,14 @@ class Account:
         """The model, once a replica was found for it: clients cannot make up metrics' labels."""
 
     def admit(self, record: KeyRecord, peek: Peek, late: float) -> None:
-        """What its key allows. What it may take is reserved: raises RateLimited. `late`: when its time is over."""
+        """What its key allows. What it may take is reserved: raises RateLimited. `late`: when its time is over. Raises
+        what `Budgets.check` raises."""
         plane = self._plane
         self._key = record.name
         self._allowance, self._late = record.allowance, late
         most, self._likely = peek.most(plane.table.usual)
         self._prompt = self._size * plane.table.index.tokens_per_byte
+        plane.budgets.check(record.name, str(peek.model), time.time(), plane.silence())
         quota = plane.quotas.of(record)
         if quota is not None:
             self._reserve(quota, record.name, self._prompt + most)

@@ -44,10 +44,13 @@ class _Control(msgspec.Struct):
 class ControlFeed:
     """Polls the control plane for what is newer than what is known."""
 
-    def __init__(self, url: str, token_file: Path, apply: Callable[[Routes], None]) -> None:
+    def __init__(
+        self, url: str, token_file: Path, apply: Callable[[Routes], None], heard: Callable[[], None] = lambda: None
+    ) -> None:
         self._url = url.rstrip("/")
         self._token_file = token_file
         self._apply = apply
+        self._heard = heard
         self._revision = -1
         self._failures = 0
         self.known = asyncio.Event()
@@ -69,10 +72,12 @@ class ControlFeed:
         url, token = self.access()
         status, body = await get(f"{url}/v1/routes?since={self._revision}", HOLD, token)
         if status in (204, 304):
+            self._heard()
             return
         if status != 200:
             raise FetchFailed(f"status {status} from {url}")
         routes = _decode(body)
+        self._heard()
         if routes.revision != self._revision:
             self._apply(routes)
             self._revision = routes.revision

@@ -284,9 +284,10 @@ def answer(
 def error_answer(
     error: ColonnadeError, request_id: bytes, *, path: bytes = b"", close: bool = False, more: bytes = b""
 ) -> bytes:
-    """`error` in the envelope of the path; refusals for want of capacity say when to come back."""
+    """`error` in the envelope of the path; refusals for want of capacity say when to come back, and any that knows."""
     body = msgspec.json.encode(error.enveloped(path.decode("latin-1"), request_id.decode("latin-1")))
     after = 1.0 if error.after is None else error.after
-    if error.retryable and error.status in (429, 502, 503) and isfinite(after):
+    known = error.after is not None or (error.retryable and error.status in (429, 502, 503))
+    if known and isfinite(after):
         more += b"Retry-After: %d\r\n" % max(1, ceil(after))
     return answer(error.status, body, b"application/json", request_id=request_id, close=close, more=more)

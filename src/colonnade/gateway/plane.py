@@ -13,6 +13,7 @@ import msgspec
 
 from colonnade.gateway.admission import NOISE, Keys
 from colonnade.gateway.bill import Bill
+from colonnade.gateway.budgets import Budgets
 from colonnade.gateway.lobby import Lobby
 from colonnade.gateway.policies import POLICIES
 from colonnade.gateway.quota import Quotas
@@ -122,6 +123,9 @@ class Plane:
         """Tokens, for those who pay for them."""
         self.lobby = Lobby(self.table, settings, self.stats, loop)
         self.quotas = Quotas()
+        self.budgets = Budgets()
+        self.heard: float | None = None
+        """When the control plane was heard last, by `now`; None where there is none."""
         self.budget = RetryBudget()
         self.rescues = RetryBudget(share=1.0, most=4096.0)
         """Of requests whose replica was lost: it takes all of its requests at once, so the reserve is what several may
@@ -161,6 +165,7 @@ class Plane:
         pools = {route.epoch: Pool(route.url, self.loop) for route in routes.routes}
         self.keys = keys
         self.quotas.update(routes.keys, self.now())
+        self.budgets.update(routes.limits)
         came, went = self.table.update(routes)
         for target in went:
             self.pools.pop(target.route.epoch).close()
@@ -170,6 +175,14 @@ class Plane:
         self.revision = routes.revision
         self.loop.call_soon(self.seek)
         return came, went
+
+    def hear(self) -> None:
+        """The control plane has answered."""
+        self.heard = self.now()
+
+    def silence(self) -> float:
+        """Seconds."""
+        return 0.0 if self.heard is None else self.now() - self.heard
 
     def seek(self) -> None:
         """Those that wait for a replica look again: first those that had one."""

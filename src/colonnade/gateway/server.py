@@ -118,7 +118,7 @@ class Gateway:
             self.apply(routes)
             return
         assert self._source.token_file is not None
-        feed = ControlFeed(self._source.control, self._source.token_file, self.apply)
+        feed = ControlFeed(self._source.control, self._source.token_file, self.apply, self.plane.hear)
         self._task(feed.run())
         self._task(Teller(feed.access, self.plane.demand, self.plane.outcomes, self.plane.bill).run())
         if self._loopback:

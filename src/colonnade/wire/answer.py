@@ -13,6 +13,7 @@ _BY_STATUS: dict[int, type[ColonnadeError]] = {
     kind.status: kind
     for kind in (
         errors.Unauthenticated,
+        errors.BudgetExceeded,
         errors.NotFound,
         errors.MethodNotAllowed,
         errors.RequestTimeout,

@@ -5,6 +5,7 @@
     │   ├── InvalidRequest        400  a field is malformed, unknown in value, or refused
     │   │   └── ContextTooLong    400  prompt and answer do not fit the context
     │   ├── Unauthenticated       401  no key, or one that is not known
+    │   ├── BudgetExceeded        402  what may be used in the day or month is used up
     │   ├── Forbidden             403  known, and not allowed to
     │   ├── NotFound              404  no such route, model, deployment, replica
     │   ├── MethodNotAllowed      405
@@ -93,6 +94,7 @@ MESSAGES = "/v1/messages"
 _MESSAGE_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     404: "not_found_error",
     405: "invalid_request_error",
     408: "invalid_request_error",
@@ -128,6 +130,11 @@ class ContextTooLong(InvalidRequest):
 class Unauthenticated(ClientError):
     status = 401
     code = "invalid_api_key"
+
+
+class BudgetExceeded(ClientError):
+    status = 402
+    code = "budget_exceeded"
 
 
 class Forbidden(ClientError):

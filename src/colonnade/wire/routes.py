@@ -27,6 +27,31 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of its deployment: what it computes with."""
 
 
+Period = Literal["day", "month"]
+
+
+class Budget(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What may be used in a calendar day or month (UTC): so many tokens, or so much money by the clusters' prices."""
+
+    fails: Literal["open", "closed"]
+    """Whether requests go on while nobody knows what is left, for the control plane is not heard. It has to be said."""
+    tokens: int | None = None
+    cost: float | None = None
+    per: Period = "month"
+
+
+class Limit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A budget as it stands, for gateways. `over`: why nothing more may be used until `renewed` (Unix seconds)."""
+
+    of: str  # "key" or "deployment"
+    name: str
+    closed: bool
+    renewed: float
+    over: str = ""
+    told: str = ""
+    """How far it is used, in words; not for gateways, whom each change of it would wake."""
+
+
 class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a key may ask for. None: no limit."""
 
@@ -36,6 +61,7 @@ class Allowance(msgspec.Struct, frozen=True, omit_defaults=True):
     """Of its tenant's share where requests wait: a weight of 2 gets twice the tokens."""
     priority: int = 0
     """0 to 100: the highest goes first, the lowest is shed first."""
+    budget: Budget | None = None
 
 
 class KeyRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,6 +97,8 @@ class Routes(msgspec.Struct, frozen=True, omit_defaults=True):
     shares: tuple[Share, ...] = ()
     """Where a deployment serves with several versions: what each gets. One that is not named gets nothing while another
     can serve."""
+    limits: tuple[Limit, ...] = ()
+    """Of keys and deployments that have budgets."""
 
 
 class Scaling(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -145,6 +173,7 @@ class Deployment(msgspec.Struct, frozen=True, omit_defaults=True):
     resources: Resources | None = None
     """What each replica takes; None: one unit of "cpu"."""
     placement: Placement | None = None
+    budget: Budget | None = None
     kept: int = 0
     """In what an agent is told: of `replicas`, those that stay at `before`."""
 
@@ -223,7 +252,8 @@ class Happening(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float  # Unix seconds
     kind: str
     """"start", "ready", "stop", "ended", "failed"; "deployed", "scaled", "removed", "ramped", "rolled out",
-    "rolled back", "placed", "unplaced"; "key created", "key limited", "key revoked"."""
+    "rolled back", "placed", "unplaced"; "key created", "key limited", "key revoked";
+    "over budget", "within budget"."""
     subject: str  # deployment, replica or key
     reason: str
     cluster: str = ""

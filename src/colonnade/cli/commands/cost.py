@@ -11,7 +11,7 @@ import click
 from colonnade.cli.command import Command
 from colonnade.cli.session import Session
 
-FIGURES = ("replica_seconds", "unit_seconds", "cost", "prompt_tokens", "completion_tokens")
+FIGURES = ("replica_seconds", "unit_seconds", "cost", "prompt_tokens", "completion_tokens", "budget")
 
 
 @click.command(
@@ -35,7 +35,8 @@ def cost(session: Session, by: str, since: str | None, as_csv: bool) -> None:
     """Show what was used, and what it cost.
 
     Replicas' time has no key, and tokens no cluster: those cells are empty. UNIT SECONDS are seconds times what a
-    replica takes; COST is these times the price that its cluster had then, by the hour.
+    replica takes; COST is these times the price that its cluster had then, by the hour. By
+    key alone, or by deployment alone, BUDGET says how far the budget is used in its own day or month.
     """
     from colonnade.cli.commands.events import ago
     from colonnade.cli.control import open_control

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -25,6 +25,24 @@ class _Limit(click.ParamType[Any]):
         return value if value == "none" else self.fail(f"{value!r} is neither a count nor `none`", param, ctx)
 
 
+class _Budget(click.ParamType[Any]):
+    """Tokens a day or a month, or `none`."""
+
+    name = "TOKENS/month|day"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from colonnade.wire import units
+        from colonnade.wire.errors import ColonnadeError
+
+        if value == "none" or not isinstance(value, str):
+            return value
+        tokens, _, per = value.partition("/")
+        try:
+            return {"tokens": units.COUNT.parse(tokens), "per": {"day": "day", "month": "month"}[per]}
+        except (KeyError, ColonnadeError):
+            return self.fail(f"{value!r} is not like 2M/month or 50k/day, nor `none`", param, ctx)
+
+
 def _limits(command: F) -> F:
     """The options that say what a key may ask for."""
     for option in reversed(
@@ -33,6 +51,14 @@ def _limits(command: F) -> F:
             click.option("--tokens-per-minute", type=_Limit(), help="Tokens, of prompts and answers together."),
             click.option("--weight", type=float, metavar="NUMBER", help="Share where requests wait [1]."),
             click.option("--priority", type=int, metavar="0-100", help="The highest goes first [0]."),
+            click.option(
+                "--budget", type=_Budget(), help="Tokens that it may use, as 2M/month; then its requests are refused."
+            ),
+            click.option(
+                "--budget-fails",
+                type=click.Choice(("open", "closed")),
+                help="Whether requests go on while nobody knows what is left; goes with --budget.",
+            ),
         )
     ):
         command = option(command)
@@ -41,6 +67,13 @@ def _limits(command: F) -> F:
 
 def _given(**limits: object) -> dict[str, object]:
     """Those that were said; `none` is no limit."""
+    fails, budget = limits.pop("budget_fails", None), limits.get("budget")
+    if (fails is not None) != isinstance(budget, dict):
+        raise click.UsageError(
+            "--budget and --budget-fails go together: say what holds while nobody knows what is left"
+        )
+    if isinstance(budget, dict):
+        limits["budget"] = {**cast(dict[str, object], budget), "fails": fails}
     return {name: None if value == "none" else value for name, value in limits.items() if value is not None}
 
 
@@ -73,14 +106,15 @@ def create(session: Session, name: str | None, **limits: object) -> None:
     import time
 
     name = name or f"key-{int(time.time() * 1000)}"
-    show_once(session, "key", keeper(session).create_key(name, **_given(**limits)))
+    given = _given(**limits)
+    show_once(session, "key", keeper(session).create_key(name, **given))
 
 
 @keys.command("list", cls=Command, examples=("colonnade keys list",))
 @click.pass_obj
 def list_keys(session: Session) -> None:
     """List the keys by name; the keys themselves are not kept."""
-    columns = ("name", "tenant", "requests_per_minute", "tokens_per_minute", "weight", "priority", "created")
+    columns = ("name", "tenant", "requests_per_minute", "tokens_per_minute", "weight", "priority", "budget", "created")
     session.listing(columns, keeper(session).api_keys())
 
 
@@ -89,6 +123,7 @@ def list_keys(session: Session) -> None:
     examples=(
         "colonnade keys limit crm --requests-per-minute 60 --priority 10",
         "colonnade keys limit crm --tokens-per-minute none  # no limit any more",
+        "colonnade keys limit crm --budget 2M/month --budget-fails closed",
     ),
 )
 @click.argument("name")
@@ -96,7 +131,8 @@ def list_keys(session: Session) -> None:
 @click.pass_obj
 def limit(session: Session, name: str, **limits: object) -> None:
     """Change what a key may ask for. What is left out stays; gateways keep to it within moments."""
-    now = keeper(session).limit_key(name, **_given(**limits))
+    given = _given(**limits)
+    now = keeper(session).limit_key(name, **given)
     if session.as_json:
         session.json(now)
     else:
