@@ -20,11 +20,13 @@ if TYPE_CHECKING:
 @click.group(
     cls=Group,
     invoke_without_command=True,
+    lazy={"peers": ("colonnade.cli.commands.peers:peers", "Measure our engine beside other engines, in turns.")},
     examples=(
         "colonnade bench --requests 50  # the shipped sample of a chat service's hour, at its own pace",
         "colonnade bench --trace trace.jsonl --requests 300 --rate 4 --json report.json",
         "colonnade bench --serve colonnade-tiny --requests 50  # no server yet: start one for the run",
         "colonnade bench compare before.json after.json",
+        "colonnade bench peers --engine  # transformers, llama.cpp and OpenVINO beside ours",
     ),
 )
 @click.option(
