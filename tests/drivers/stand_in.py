@@ -23,6 +23,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+HELD = 64 << 20
+"""Bytes that GET /hold makes it hold."""
+
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
@@ -38,6 +41,7 @@ def arguments() -> argparse.Namespace:
 class Face(BaseHTTPRequestHandler):
     options: argparse.Namespace
     child: subprocess.Popen[bytes] | None = None
+    held = b""
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
@@ -62,6 +66,9 @@ class Face(BaseHTTPRequestHandler):
         waits = self.options.ready_after is not None and not self.options.ready_after.exists()
         if self.path == "/child" and self.child is not None:
             return 200, self.child.pid
+        if self.path == "/hold":
+            Face.held = b"x" * HELD
+            return 200, len(self.held)
         if self.path == "/cuda":
             return 200, [os.environ.get("CUDA_DEVICE_ORDER"), os.environ.get("CUDA_VISIBLE_DEVICES")]
         if self.path == "/live":

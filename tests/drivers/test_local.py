@@ -16,6 +16,7 @@ from conformance import DriverConformance, Watcher, get, spec
 from test_zygotes import WARM
 
 from colonnade.drivers import Announced, Driver, Exited, Life, LocalDriver, stop_all
+from colonnade.drivers.memory import held
 from colonnade.drivers.output import KEPT_LIVES, LogFolder, announcement, last_line, turn_over, turned
 from colonnade.drivers.process import Process, boot_id, describe_status, find_by_environment, members, start_ticks
 from colonnade.drivers.records import Record, RecordBook
@@ -243,4 +244,28 @@ async def test_cores_and_gpus_are_granted_kept_and_given_back(
     await driver.start(msgspec.structs.replace(spec("a-0", "e2"), gpus=2, warm=warm))
     assert (await get((await watcher.wait(Announced, "e2")).life, "/cuda"))[1] == ["PCI_BUS_ID", "4,5"]
     await driver.stop("a-0", "e2", 5)
+    await watcher.close()
+
+
+@pytest.mark.parametrize("warm", [(), WARM])
+async def test_a_replica_that_has_more_memory_than_it_may_is_ended_with_the_reason(
+    tmp_path: Path, warm: tuple[str, ...]
+) -> None:
+    bounded = msgspec.structs.replace(spec("a-0", "e1", "--child"), memory=60_000_000, warm=warm)
+    driver = LocalDriver(tmp_path, linger=600.0)
+    await driver.open()
+    watcher = Watcher(driver)
+    await driver.start(bounded)
+    life = (await watcher.wait(Announced, "e1")).life
+    assert life.pid
+    assert 0 < held(life.pid) < bounded.memory
+    await watcher.close()
+    driver = LocalDriver(tmp_path, linger=600.0)  # the next agent's knows of the bound
+    await driver.open()
+    watcher = Watcher(driver)
+    await get(life, "/hold")
+    reason = (await watcher.wait(Exited, "e1")).reason
+    assert reason.startswith("killed: more than 60 MB (")
+    assert members(life.pid) == []
+    assert held(life.pid) == 0
     await watcher.close()

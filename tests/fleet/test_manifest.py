@@ -43,6 +43,25 @@ def test_a_whole_one(tmp_path: Path) -> None:
     assert read.settings == {"threads": "1", "prefix_cache": "true"}
 
 
+def test_memory_and_budgets_as_people_write_them(tmp_path: Path) -> None:
+    bounds = "resources: {memory: 4GiB}\nbudget: {cost: 500, fails: open}\n"
+    read = read_manifest(written(tmp_path, "model: colonnade-tiny\n" + bounds))
+    assert read.resources is not None
+    assert read.resources.memory == 4 << 30
+    assert read.budget is not None
+    assert read.budget.model_dump(exclude_none=True) == {"cost": 500.0, "per": "month", "fails": "open"}
+    wrong = "resources: {memory: much}\nbudget: {cost: 500, tokens: 3, fails: closed}\n"
+    with pytest.raises(BadManifest) as refused:
+        read_manifest(written(tmp_path, "model: colonnade-tiny\n" + wrong))
+    assert [each.where for each in refused.value.faults] == ["resources.memory", "budget"]
+
+
+def test_what_a_budget_does_in_doubt_has_to_be_said(tmp_path: Path) -> None:
+    with pytest.raises(BadManifest) as refused:
+        read_manifest(written(tmp_path, "model: colonnade-tiny\nbudget: {tokens: 3}\n"))
+    assert [each.where for each in refused.value.faults] == ["budget.fails"]
+
+
 def test_every_fault_at_once_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(BadManifest) as refused:
         read_manifest(written(tmp_path, FAULTY))

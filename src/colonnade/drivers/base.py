@@ -35,6 +35,8 @@ class ReplicaSpec(msgspec.Struct, frozen=True):
     """Of the machine, for its threads; 0: any."""
     gpus: float = 0.0
     """A whole number, or a share of one."""
+    memory: int = 0
+    """Bytes beyond which it is ended; 0: any."""
     labels: dict[str, str] = {}
 
 

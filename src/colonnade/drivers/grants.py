@@ -22,6 +22,8 @@ class Grant(msgspec.Struct, frozen=True, omit_defaults=True):
     cores: tuple[int, ...] = ()
     gpus: tuple[str, ...] = ()
     share: float = 1.0
+    memory: int = 0
+    """Bytes; 0: any."""
 
 
 class Grants:
@@ -34,9 +36,10 @@ class Grants:
     def gpus(self) -> int:
         return len(self._gpus)
 
-    def take(self, life: Hashable, cores: int, gpus: float) -> Grant:
+    def take(self, life: Hashable, cores: int, gpus: float, memory: int = 0) -> Grant:
         """`gpus`: a whole number, or less than one. Raises SetupError when they are not free."""
-        grant = Grant(self._free_cores(cores), *self._free_gpus(gpus)) if gpus else Grant(self._free_cores(cores))
+        share = self._free_gpus(gpus) if gpus else ((), 1.0)
+        grant = Grant(self._free_cores(cores), *share, memory)
         self.hold(life, grant)
         return grant
 

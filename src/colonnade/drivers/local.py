@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from colonnade.drivers.base import Announced, Capabilities, DriverEvent, Exited, Life, ReplicaSpec, Started
 from colonnade.drivers.grants import Grant, Grants
+from colonnade.drivers.memory import too_much
 from colonnade.drivers.output import LogFolder, announcement, last_line, turn_over
 from colonnade.drivers.process import (
     Process,
@@ -91,7 +92,7 @@ class LocalDriver:
         key = (spec.id, spec.epoch)
         if key in self._running or key in self._starting:
             return
-        grant = self._grants.take(key, spec.cores, spec.gpus)
+        grant = self._grants.take(key, spec.cores, spec.gpus, spec.memory)
         self._starting.add(key)
         try:
             await self._start(spec, grant)
@@ -193,6 +194,8 @@ class _Running:
         self._tell = tell
         self._log_limit = log_limit
         self._kill: asyncio.TimerHandle | None = None
+        self._killed = ""
+        """Why we ended it."""
         tell(Started(record.life))
         if record.life.url:
             tell(Announced(record.life))
@@ -229,15 +232,17 @@ class _Running:
         self._records.write(record)
 
     async def _attend(self) -> None:
-        minding = asyncio.create_task(self._mind_output())
+        minding = [asyncio.create_task(self._mind_output()), asyncio.create_task(self._mind_memory())]
         try:
             how = await self._end()
         finally:
-            minding.cancel()
+            for each in minding:
+                each.cancel()
             self._forget_process()
+        how = self._killed or how
         self._look()
         life = self.record.life
-        said = "" if how in _SAYS_IT_ALL else last_line(Path(life.log))
+        said = "" if self._killed or how in _SAYS_IT_ALL else last_line(Path(life.log))
         self._records.remove(life.id, life.epoch)
         self._tell(Exited(life, f"{how}: {said}" if said else how))
 
@@ -263,6 +268,12 @@ class _Running:
         while True:
             turn_over(Path(self.record.life.log), self._log_limit)
             await asyncio.sleep(_TURN_OVER_S)
+
+    async def _mind_memory(self) -> None:
+        limit = self.record.grant.memory
+        if limit and self._process is not None:
+            self._killed = await too_much(self._process.pid, limit)
+            self._process.send(signal.SIGKILL)
 
     def _look(self) -> None:
         life = self.record.life

@@ -16,6 +16,7 @@ from pathlib import Path
 from colonnade.fleet.clusters import read_cluster
 from colonnade.fleet.home import Home
 from colonnade.fleet.run import run_agent, run_control
+from colonnade.fleet.tls import door_of
 from colonnade.wire.errors import ColonnadeError, SetupError
 from colonnade.wire.settings import Resolved, add_flags, given, load
 
@@ -37,6 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     roles = parser.add_subparsers(dest="role", required=True)
     control = roles.add_parser("control", help="what is wanted, who may ask, what every cluster reports")
     control.add_argument("--port", type=int, default=0, help="on loopback; 0: the one it had before, or a free one")
+    control.add_argument("--listen", metavar="HOST:PORT", default="", help="also here, with TLS: for agents elsewhere")
+    control.add_argument("--tls-cert", type=Path, metavar="FILE", help="its certificate chain, in PEM")
+    control.add_argument("--tls-key", type=Path, metavar="FILE", help="its key")
     control.add_argument("--no-auth", action="store_true", help="gateways ask for no API keys")
     agent = roles.add_parser("agent", help="keeps one cluster's replicas as wanted")
     agent.add_argument("--cluster", default="local", help="the cluster's name")
@@ -51,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
 async def _run(options: argparse.Namespace, resolved: Resolved) -> None:
     home = Home(resolved.home)
     if options.role == "control":
-        await run_control(home, resolved.fleet, options.port, auth=not options.no_auth)
+        door = door_of(options.listen, options.tls_cert, options.tls_key)
+        await run_control(home, resolved.fleet, options.port, not options.no_auth, door)
     else:
         spec = None if options.cluster_file is None else read_cluster(options.cluster_file)
         cluster = options.cluster if spec is None else spec.name

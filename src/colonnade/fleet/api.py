@@ -19,6 +19,7 @@ from colonnade.fleet.change import Change
 from colonnade.fleet.control import ControlPlane
 from colonnade.fleet.roles import Holder, may
 from colonnade.fleet.store import Only
+from colonnade.fleet.tls import Door
 from colonnade.fleet.tokens import Token
 from colonnade.fleet.versions import version_of
 from colonnade.wire.errors import (
@@ -203,12 +204,18 @@ async def _tokens(plane: ControlPlane, _request: Request) -> Any:
 async def _create_token(plane: ControlPlane, request: Request) -> Any:
     asked = await _body(request, NewToken)
     secret, token = await plane.tokens.create(asked.name, asked.role, asked.cluster)
-    return {"token": secret, **_of_token(token)}
+    return {"token": _pinned(request, secret, token), **_of_token(token)}
+
+
+def _pinned(request: Request, secret: str, token: Token) -> str:
+    """One for enrolment carries whom its agent is to talk to."""
+    door: Door | None = request.app.state.door
+    return f"{secret}.{door.pin()}" if door is not None and token.role == "enrol" else secret
 
 
 async def _rotate_token(plane: ControlPlane, request: Request) -> Any:
     secret, token = await plane.tokens.rotate(request.path_params["name"])
-    return {"token": secret, **_of_token(token)}
+    return {"token": _pinned(request, secret, token), **_of_token(token)}
 
 
 async def _revoke_token(plane: ControlPlane, request: Request) -> Any:
@@ -218,7 +225,8 @@ async def _revoke_token(plane: ControlPlane, request: Request) -> Any:
 
 async def _enrol(plane: ControlPlane, request: Request) -> Any:
     secret, token = await plane.tokens.enrol(request.state.holder)
-    return {"token": secret, **_of_token(token)}
+    door: Door | None = request.app.state.door
+    return {"token": secret, "authority": "" if door is None else door.authority(), **_of_token(token)}
 
 
 def _of_token(token: Token) -> dict[str, Any]:
@@ -259,9 +267,11 @@ ROUTES: tuple[tuple[str, str, str], ...] = tuple((each.method, each.path, each.s
 """(method, path, summary) of everything that is served."""
 
 
-def application(plane: ControlPlane, token: str, longest_poll: float = LONGEST_POLL_S) -> Starlette:
+def application(
+    plane: ControlPlane, token: str, longest_poll: float = LONGEST_POLL_S, door: Door | None = None
+) -> Starlette:
     """An ASGI application. `token`: what `Authorization: Bearer` must carry. `longest_poll`: seconds that an answer is
-    held back at most."""
+    held back at most. `door`: where agents elsewhere dial in."""
     paths: dict[str, list[Endpoint]] = {}
     for each in ENDPOINTS:
         paths.setdefault(each.path, []).append(each)
@@ -269,6 +279,7 @@ def application(plane: ControlPlane, token: str, longest_poll: float = LONGEST_P
     handlers: Any = {ColonnadeError: _told, HTTPException: _not_routed, Exception: _broken}
     served = Starlette(routes=routes, exception_handlers=handlers)
     served.state.longest_poll = longest_poll
+    served.state.door = door
     return served
 
 

@@ -51,6 +51,8 @@ def check(name: str, change: Change) -> None:
         _check_rollout(change.rollout)
     if change.resources is not None and not change.resources.count > 0:
         raise InvalidRequest(f"{change.resources.count:g} units of a resource", hint="above 0", param="resources")
+    if change.resources is not None and change.resources.memory < 0:
+        raise InvalidRequest(f"{change.resources.memory} bytes of memory", hint="0 or more", param="resources")
     if change.budget is not None:
         check_budget(change.budget, "deployment")
     settings_argv(change.settings, change.model)

@@ -4,6 +4,7 @@ state.db            the control plane's store
 run/control.json    where the control plane listens, and its admin token; mode 0600
 run/desired.json    what the agent was told last: it goes on with it when the control plane is gone
 run/agent.token     what an enrolled agent speaks with; mode 0600
+run/agent.ca        whose certificates it trusts
 run/agent.lock      held by the agent: one a home
 spool/usage.jsonl   what the agent metered and the control plane has not acknowledged yet
 replicas/, logs/    the local driver's (colonnade.drivers.local)
@@ -49,6 +50,10 @@ class Home:
     @property
     def agent_token(self) -> Path:
         return self.run / "agent.token"
+
+    @property
+    def authority(self) -> Path:
+        return self.run / "agent.ca"
 
     @property
     def usage(self) -> Path:

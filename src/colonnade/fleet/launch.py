@@ -40,12 +40,12 @@ def replica_spec(start: Start, home: Path) -> ReplicaSpec:
 
 
 def granted(spec: ReplicaSpec, resources: Resources | None) -> ReplicaSpec:
-    """With what it takes: cores, or GPUs of whatever type. Where nothing was said, it runs where there is room."""
+    """With what it takes: cores, or GPUs of whatever type, and memory. Where nothing was said, it runs anywhere."""
     if resources is None:
         return spec
     if resources.type == "cpu":
-        return replace(spec, cores=math.ceil(resources.count))
-    return replace(spec, gpus=resources.count)
+        return replace(spec, cores=math.ceil(resources.count), memory=resources.memory)
+    return replace(spec, gpus=resources.count, memory=resources.memory)
 
 
 def _program(model: str) -> tuple[str, ...]:

@@ -24,7 +24,8 @@ from colonnade.fleet.change import MOST_REPLICAS, NAME
 from colonnade.fleet.launch import settings_argv
 from colonnade.packages.fault import Fault
 from colonnade.packages.marked import Document, NotYaml, dotted
-from colonnade.wire.errors import ClientError, InvalidRequest
+from colonnade.wire import units
+from colonnade.wire.errors import BadSetting, ClientError, InvalidRequest
 
 Number = Annotated[int, Field(ge=0, le=MOST_REPLICAS, strict=True)]
 
@@ -75,6 +76,15 @@ class RolloutPart(_Part):
 class ResourcesPart(_Part):
     type: Annotated[str, Field(min_length=1)] = "cpu"
     count: Annotated[float, Field(gt=0)] = 1.0
+    memory: Annotated[int, Field(ge=0, strict=True)] = 0
+
+    @field_validator("memory", mode="before")
+    @classmethod
+    def _bytes(cls, memory: object) -> object:
+        try:
+            return units.BYTES.parse(memory) if isinstance(memory, str) else memory
+        except BadSetting as error:
+            raise _wrong(f"{error.message}; {error.hint}") from error
 
 
 class PlacementPart(_Part):

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgspec
 import uvicorn
 
@@ -21,12 +20,14 @@ from colonnade.drivers.records import write_atomically
 from colonnade.fleet.agent import Agent
 from colonnade.fleet.api import application
 from colonnade.fleet.control import ControlPlane
+from colonnade.fleet.enrolment import enrol
 from colonnade.fleet.home import ControlFile, Home, Lock
 from colonnade.fleet.launch import replica_spec
 from colonnade.fleet.lifeline import LifeLine
 from colonnade.fleet.orders import Policy
 from colonnade.fleet.retention import check_keep, forget
 from colonnade.fleet.sqlite import SqliteStore
+from colonnade.fleet.tls import Door, check_url, trust
 from colonnade.fleet.uplink import Access
 from colonnade.wire.errors import Conflict, SetupError
 from colonnade.wire.routes import ClusterSpec
@@ -45,16 +46,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def run_control(home: Home, settings: FleetSettings, port: int, auth: bool) -> None:
+async def run_control(home: Home, settings: FleetSettings, port: int, auth: bool, door: Door | None = None) -> None:
     """Serve until the life line ends. The port and the token of the life before are taken again where that can be, so
-    that those who knew them need not ask. Raises SetupError."""
+    that those who knew them need not ask. `door`: where agents elsewhere dial in. Raises SetupError."""
     keep = check_keep(settings.keep)
     lock = Lock(home.run / "control.lock", "a control plane")
     try:
         store = await SqliteStore.open(home.database)
         forgetting = asyncio.create_task(forget(store, keep))
         try:
-            await _serve(home, store, settings, port, auth)
+            await _serve(home, store, settings, port, auth, door)
         finally:
             forgetting.cancel()
             await asyncio.wait([forgetting])
@@ -63,22 +64,32 @@ async def run_control(home: Home, settings: FleetSettings, port: int, auth: bool
         lock.release()
 
 
-async def _serve(home: Home, store: SqliteStore, settings: FleetSettings, port: int, auth: bool) -> None:
+async def _serve(
+    home: Home, store: SqliteStore, settings: FleetSettings, port: int, auth: bool, door: Door | None
+) -> None:
     token = await store.setting("token", secrets.token_urlsafe(32))
     plane = await ControlPlane.open(store, auth, lost_after=settings.lost_after)
     listener = listen(port or int(await store.setting("port", "0")), fallback=not port)
     port = listener.getsockname()[1]
     await store.keep_setting("port", str(port))
-    server = server_of(application(plane, token, settings.poll_timeout))
+    served = application(plane, token, settings.poll_timeout, door)
+    servers = [(server_of(served), listener)]
+    facts: dict[str, object] = {}
+    if door is not None:
+        servers.append((server_of(served, door), listen(door.port, fallback=False, host=door.host)))
+        facts["agents"] = servers[1][1].getsockname()[1]
     told = ControlFile(f"http://127.0.0.1:{port}", token, os.getpid())
     write_atomically(home.control, msgspec.json.encode(told))
-    _announce({"url": told.url, "pid": told.pid})
-    await _until_ended(server, plane, listener)
+    _announce({"url": told.url, "pid": told.pid, **facts})
+    await _until_ended(servers, plane)
     home.control.unlink(missing_ok=True)
 
 
-def server_of(application: Any) -> uvicorn.Server:
-    """It waits a little for answers under way when it is to end, and not for ever."""
+def server_of(application: Any, door: Door | None = None) -> uvicorn.Server:
+    """It waits a little for answers under way when it is to end, and not for ever. With a `door` it speaks TLS."""
+    tls: dict[str, Any] = {}
+    if door is not None:
+        tls = {"ssl_certfile": door.certificate.chain, "ssl_keyfile": door.certificate.key}
     return _Server(
         uvicorn.Config(
             application,
@@ -88,19 +99,21 @@ def server_of(application: Any) -> uvicorn.Server:
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=GOODBYE_S,
+            **tls,
         )
     )
 
 
-async def _until_ended(server: uvicorn.Server, plane: ControlPlane, listener: socket.socket) -> None:
+async def _until_ended(servers: list[tuple[uvicorn.Server, socket.socket]], plane: ControlPlane) -> None:
     line = LifeLine()
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = [asyncio.create_task(server.serve(sockets=[listener])) for server, listener in servers]
     scaling = asyncio.create_task(look_after(plane))
     try:
-        await asyncio.wait({serving, scaling, line.ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({*serving, scaling, line.ended}, return_when=asyncio.FIRST_COMPLETED)
         plane.close()
-        server.should_exit = True
-        await serving
+        for server, _ in servers:
+            server.should_exit = True
+        await asyncio.gather(*serving)
         if scaling.done():
             scaling.result()
     finally:
@@ -133,7 +146,7 @@ async def run_agent(
     line = LifeLine()
     try:
         driver = LocalDriver(home.path, log_limit=settings.log_limit, linger=settings.linger)
-        access = partial(_access, home, url, await agents_token(home, cluster, url, token_file))
+        access = partial(access_of, home, url, await agents_token(home, cluster, url, token_file))
         starts = partial(replica_spec, home=home.path)
         agent = Agent(home, cluster, driver, access, starts, policy_of(settings), spec)
         line.ended.add_done_callback(lambda ended: agent.stop(ended.result()))
@@ -161,9 +174,10 @@ def _leaves(group: BaseExceptionGroup[Conflict]) -> list[Conflict]:
     return found
 
 
-def _access(home: Home, url: str, token_file: Path | None) -> Access:
+def access_of(home: Home, url: str, token_file: Path | None) -> Access:
+    """Raises OSError, or msgspec.DecodeError, while nobody knows."""
     if url and token_file is not None:
-        return Access(url.rstrip("/"), token_file.read_text(encoding="utf-8").strip())
+        return Access(url.rstrip("/"), token_file.read_text(encoding="utf-8").strip(), trust(home.authority))
     own = home.read_control()
     return Access(own.url, own.token)
 
@@ -183,16 +197,16 @@ def _announce(facts: dict[str, object]) -> None:
     os.write(1, msgspec.json.encode(facts) + b"\n")
 
 
-def listen(port: int, fallback: bool) -> socket.socket:
-    """A listening socket on loopback; on any free port when `port` is taken and `fallback` allows it."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+def listen(port: int, fallback: bool, host: str = "127.0.0.1") -> socket.socket:
+    """A listening socket; on any free port when `port` is taken and `fallback` allows it."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(("127.0.0.1", port))
+        listener.bind((host, port))
     except (OSError, OverflowError) as error:
         listener.close()
         if fallback and port:
-            return listen(0, fallback=False)
+            return listen(0, fallback=False, host=host)
         raise SetupError(f"port {port} cannot be used: {error}", hint="--port 0 takes a free one") from error
     listener.listen(128)
     return listener
@@ -203,17 +217,8 @@ async def agents_token(home: Home, cluster: str, url: str, token_file: Path | No
     kept in the home folder, and used from then on. Raises SetupError."""
     if not url or token_file is None:
         return token_file
+    check_url(url)
     if home.agent_token.exists():
         return home.agent_token
-    given = _access(home, url, token_file).token
-    headers = {"authorization": f"Bearer {given}"}
-    async with aiohttp.ClientSession(headers=headers) as session:
-        async with session.post(f"{url.rstrip('/')}/v1/enrol", json={}) as answer:
-            body = await answer.read()
-            if answer.status == 403:  # it is no token for enrolment: it is to be used as it is
-                return token_file
-            if answer.status != 200:
-                hint = "a token for enrolment is good once: `colonnade fleet tokens create --role enrol` makes another"
-                raise SetupError(f"cluster {cluster} was not enrolled: status {answer.status}", hint=hint)
-    write_atomically(home.agent_token, msgspec.json.decode(body)["token"].encode())
-    return home.agent_token
+    given = access_of(home, url, token_file).token
+    return home.agent_token if await enrol(home, cluster, url, given) else token_file

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -39,6 +40,8 @@ class Access:
 
     url: str
     token: str
+    tls: ssl.SSLContext | bool = True
+    """Whom to trust; True: whom this machine trusts."""
 
 
 class Uplink:
@@ -127,7 +130,8 @@ class Uplink:
         url = f"{access.url}/v1/clusters/{self._cluster}/beat"
         headers = {"authorization": f"Bearer {access.token}", "content-type": "application/json"}
         timeout = aiohttp.ClientTimeout(total=REPORT_S)
-        async with session.post(url, json={"agent": self._agent}, headers=headers, timeout=timeout) as answer:
+        said = {"agent": self._agent}
+        async with session.post(url, json=said, headers=headers, timeout=timeout, ssl=access.tls) as answer:
             if answer.status == 404:  # it does not know us yet: the first report is on its way
                 self._changed.set()
             else:
@@ -146,8 +150,8 @@ class Uplink:
         timeout = aiohttp.ClientTimeout(total=wait + REPORT_S)
         headers = {"authorization": f"Bearer {access.token}", "content-type": "application/json"}
         body = msgspec.json.encode(observed)
-        params = {"wait": str(int(wait))}
-        async with session.post(url, params=params, data=body, headers=headers, timeout=timeout) as answer:
+        sent = {"params": {"wait": str(int(wait))}, "data": body, "headers": headers}
+        async with session.post(url, timeout=timeout, ssl=access.tls, **sent) as answer:
             data = await answer.read()
             if answer.status == 409:
                 raise Conflict(data.decode("utf-8", "replace")[:500])

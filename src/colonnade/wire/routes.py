@@ -118,6 +118,8 @@ class Resources(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_
 
     type: str = "cpu"
     count: float = 1.0
+    memory: int = 0
+    """Bytes of the machine's memory beyond which a replica is ended; 0: any."""
 
 
 class Placement(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
