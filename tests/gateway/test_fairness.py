@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from colonnade.gateway.fairness import FairQueue, Refusal, Waiting
+from colonnade.gateway.fairness import CREDIT, FairQueue, Refusal, Waiting
 from colonnade.gateway.quota import Quota, Quotas
 from colonnade.wire.errors import DeadlineExceeded, Overloaded, RateLimited
 from colonnade.wire.routes import Allowance, KeyRecord
@@ -41,18 +41,26 @@ def test_weights_and_priorities() -> None:
     assert len(queue) == 40
 
 
-def test_nobody_saves_up() -> None:
+def after_a_pause(tokens: float) -> str:
+    """Who goes, when one comes that had asked for nothing while another had a hundred thousand tokens."""
     queue = FairQueue()
     for _ in range(10):
-        queue.offer(Waiting("a", 100), 0.0)
+        queue.offer(Waiting("a", 10_000), 0.0)
         went, _ = queue.next(0.0)
         assert went is not None
-        queue.settle(went, 100)
+        queue.settle(went, 10_000)
     for _ in range(10):
-        queue.offer(Waiting("a", 100), 0.0)
-        queue.offer(Waiting("late", 100), 0.0)
-    went = [item.tenant for item in (queue.next(0.0)[0] for _ in range(10)) if item]
-    assert went.count("late") == 5
+        queue.offer(Waiting("a", tokens), 0.0)
+        queue.offer(Waiting("l", tokens), 0.0)
+    return "".join(item.tenant for item in (queue.next(0.0)[0] for _ in range(10)) if item)
+
+
+def test_nobody_saves_up() -> None:
+    assert after_a_pause(10_000) == "la" * 5
+
+
+def test_a_few_at_once_go_first() -> None:
+    assert after_a_pause(CREDIT / 2) == "ll" + after_a_pause(CREDIT)[1:9]
 
 
 def test_what_did_not_go_from_here_is_not_settled() -> None:

@@ -102,20 +102,20 @@ def test_a_table_sends_a_conversation_where_it_is_held() -> None:
     assert table.asks("m")
     ask = Ask(links)
     assert table.choose("m", 0.0, ask=ask, noise=0.3).route.epoch == "e1"
-    charge = table.charge(table.targets["e1"], ask, 0.0)
+    charge = table.charge(table.targets["e1"], ask, 0.0, heard=True)
     assert charge.tokens < 10, "it is nearly all there"
     other = Ask(chain("acme", "m", b"", [b"y" * 4000]))
     first = table.choose("m", 0.0, ask=other, noise=0.9)
-    paid = table.charge(first, other, 0.0)
+    paid = table.charge(first, other, 0.0, heard=True)
     assert paid.tokens > 500
     assert first.backlog == paid.tokens
     like = Ask(other.links)
     table.choose("m", 0.0, ask=like)
     assert like.cached[first.route.epoch] == pytest.approx(like.tokens), "where its like is on its way"
     assert first.recent == paid.tokens
-    table.charge(table.targets["e1"], Ask(), RECENT)
+    table.charge(table.targets["e1"], Ask(), RECENT, heard=True)
     assert first.recent == pytest.approx(paid.tokens / e)
-    table.settle(paid)
+    table.settle(paid, RECENT)
     assert first.backlog == 0
     table.answered(first, 10.0)
 

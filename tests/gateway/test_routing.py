@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from colonnade.gateway.ask import Ask
 from colonnade.gateway.routing import EJECTION, RetryBudget, Table, Target, by_share
 from colonnade.gateway.sequence import Sequence
 from colonnade.gateway.stats import BOUNDS, Histogram, Stats
@@ -245,16 +246,36 @@ def test_chance_that_is_left_is_chance(shares: dict[str, float], noise: float) -
 def test_how_many_a_replica_gets() -> None:
     silent, telling = Target(Route("r", "e", "http://r", "m")), Target(Route("r", "e", "http://r", "m", "tcp://r"))
     silent.in_flight = 1000
-    assert silent.room(0), "it never says"
-    assert not silent.room(1000)
+    assert silent.room(0, 0.0), "it never says"
+    assert not silent.room(1000, 0.0)
     telling.in_flight = 15
-    assert telling.room(0)
+    assert telling.room(0, 0.0)
     telling.in_flight = 16
-    assert not telling.room(0), "it has not said yet"
-    assert telling.room(17)
+    assert not telling.room(0, 0.0), "it has not said yet"
+    assert telling.room(17, 0.0)
     telling.load, telling.pulse.known = Load(slots=16), True
-    assert telling.room(0), "an eighth more than its slots"
+    assert telling.room(0, 0.0), "an eighth more than its slots"
     telling.in_flight = 18
-    assert not telling.room(0)
+    assert not telling.room(0, 0.0)
     telling.load = Load()
-    assert telling.room(0), "it says that it does not say"
+    assert telling.room(0, 0.0), "it says that it does not say"
+
+
+def test_others_go_where_they_are_computed_soon() -> None:
+    """Streams say when they begin; what is reckoned of the others is not gone by."""
+    table = Table()
+    table.update(Routes(1, (Route("r", "e", "http://r", "m"),)))
+    target = table.targets["e"]
+    ask = Ask(tokens=8000.0)  # two seconds of computing
+    unheard = table.charge(target, ask, 0.0, heard=False)
+    assert table.free("m", 0.0)
+    heard = table.charge(target, ask, 0.0, heard=True)
+    assert heard.work == 16000
+    assert not table.free("m", 3.9)
+    assert table.free("m", 3.99), "a little ahead, so that it is never idle"
+    table.settle(unheard, 1.0)
+    assert not table.free("m", 2.9)
+    assert target.left(2.0) == 4000
+    table.settle(heard, 1.5)
+    assert table.free("m", 1.5)
+    assert (target.backlog, target.unbegun, target.left(1.5)) == (0.0, 0, 0.0)

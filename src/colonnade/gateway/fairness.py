@@ -4,9 +4,12 @@
     service[tenant] += tokens / weight          when a request goes, as guessed; set right when it is over
 
 After the Virtual Token Counter (Sheng et al., OSDI 2024): a tenant that comes after a pause starts at the least
-service of those that wait, so that nobody saves up; at what those have had for sure, since a guess may be far too
-high. Requests are held here and go when there is room (late binding), so that a late, more important one overtakes.
-When count or bytes are full, the lowest priority goes, of it the tenant with most waiting, of it the last to come; a
+service of those that wait, less a small credit, so that nobody saves up more; at what those have had for sure, since a
+guess may be far too high. The credit is the warp of Borrowed Virtual Time (Duda and Cheriton, SOSP 1999): without it,
+one that asks for little, but for three things at once, waits for two turns of one that asks without end.
+
+Requests are held here and go when there is room (late binding), so that a late, more important one overtakes. When
+count or bytes are full, the lowest priority goes, of it the tenant with most waiting, of it the last to come; a
 newcomer that is no better than that is refused itself.
 """
 
@@ -19,6 +22,8 @@ from dataclasses import dataclass
 from colonnade.wire.errors import CapacityError, DeadlineExceeded, Overloaded
 
 _FADE = 0.98
+CREDIT = 4096.0
+"""Tokens, times weight, that a tenant which asked for little may have at once before it takes turns."""
 
 
 @dataclass(slots=True, eq=False)
@@ -124,7 +129,7 @@ class FairQueue:
             return
         least = min((self._sure(key[1]) for key in self._queues), default=self._highest)
         guessed = self._guessed.setdefault(tenant, 0.0)
-        self._service[tenant] = max(self._service.get(tenant, 0.0), least + guessed)
+        self._service[tenant] = max(self._service.get(tenant, 0.0), least + guessed - CREDIT)
 
     def _sure(self, tenant: str) -> float:
         return self._service[tenant] - self._guessed[tenant]

@@ -39,17 +39,25 @@ class Placement:
         """Raises what `Table.choose` raises."""
         plane = self._plane
         table, now = plane.table, plane.now()
-        if self._ask is NOTHING and table.asks(model):
-            read = prefix.read(self._body, self._tenant)
-            self._ask = Ask(read.links, read.session)
-            self._chance = int.from_bytes(self._noise[-4:], "big") / 2**32
+        if self._ask is NOTHING:
+            self._read(model, stream=stream)
         target = table.choose(model, now, tried, epoch, fingerprint, self._ask, self._chance, late=late)
         self.target, self._probe = target, target.probing
         if self._ask is not NOTHING:
-            charge = self._charge = table.charge(target, self._ask, now)
+            charge = self._charge = table.charge(target, self._ask, now, heard=stream)
             if not stream:  # it says nothing until it is whole: reckon with what is known of the replica
                 plane.loop.call_later(charge.work / target.rates.prefill + SLACK, self._settle, charge)
         return target
+
+    def _read(self, model: str, *, stream: bool) -> None:
+        """Of the request, as far as it matters now: what it begins with, or, where others wait, its size."""
+        table = self._plane.table
+        if table.asks(model):
+            read = prefix.read(self._body, self._tenant)
+            self._ask = Ask(read.links, read.session)
+            self._chance = int.from_bytes(self._noise[-4:], "big") / 2**32
+        elif stream and self._plane.lobby.crowded(model):
+            self._ask = Ask(tokens=len(self._body) * table.index.tokens_per_byte)
 
     def began(self) -> None:
         """The first of a stream is here: its prompt is computed."""
@@ -57,6 +65,7 @@ class Placement:
         if charge is not None:
             charge.target.rates.began(charge.work, self._plane.now() - charge.at)
             self._settle(charge)
+            self._plane.lobby.wake()
 
     def release(self) -> None:
         """The replica has it no longer."""
@@ -70,4 +79,4 @@ class Placement:
     def _settle(self, charge: Charge) -> None:
         if charge is self._charge:
             self._charge = None
-            self._plane.table.settle(charge)
+            self._plane.table.settle(charge, self._plane.now())

@@ -125,10 +125,12 @@ class Table:
             able = [target for target in targets if target.open(now) and target not in without]
             if shares := self._shares.get(targets[0].route.model):
                 able, noise = by_share(able, shares, noise)
-            free = [target for target in able if target.room(self._slots)] if late else able
+            free = [target for target in able if target.room(self._slots, now)] if late else able
             if not free:
                 raise _none_free(model) if able else _none_open(model)
-            best = self._pick(free, ask, noise) if len(free) > 1 else free[0]
+            if ask is not NOTHING:
+                self._weigh(ask, free)
+            best = self.policy.pick(ask, free, noise) if len(free) > 1 else free[0]
         best.probing = best.ejected_until > 0
         self._turn += 1
         best.turn = self._turn
@@ -152,17 +154,12 @@ class Table:
 
     def free(self, model: str, now: float) -> bool:
         """Whether one of them would be computed at once."""
-        return any(target.open(now) and target.room(self._slots) for target in self.serving(model))
+        return any(target.open(now) and target.room(self._slots, now) for target in self.serving(model))
 
     @property
     def usual(self) -> float:
         """Tokens of an answer, as they were of late."""
         return self._answer
-
-    def _pick(self, able: list[Target], ask: Ask, noise: float) -> Target:
-        if ask is not NOTHING:
-            self._weigh(ask, able)
-        return self.policy.pick(ask, able, noise)
 
     def _weigh(self, ask: Ask, targets: list[Target]) -> None:
         """What is known of the request's tokens: the whole by its bytes, and what each of these holds of it."""
@@ -185,15 +182,18 @@ class Table:
 
     # --- what was sent and has not begun to be answered
 
-    def charge(self, target: Target, ask: Ask, now: float) -> Charge:
-        """The request goes there now; `settle` the charge when its answer begins, or when it comes to nothing."""
+    def charge(self, target: Target, ask: Ask, now: float, *, heard: bool) -> Charge:
+        """The request goes there now; `settle` the charge when its answer begins, or when it comes to nothing.
+        `heard`: when its prompt is computed, that will be heard."""
         tokens = ask.uncached(target.route.epoch)
         self._fade(now)
         target.recent += tokens
-        ahead = max(target.backlog, target.load.prefill)
+        ahead = max(target.left(now), target.load.prefill)
         target.backlog += tokens
+        target.due = max(target.due, now) + tokens / target.rates.prefill
+        target.unbegun += heard
         self.index.coming(target.route.epoch, ask.links, 1)
-        return Charge(target, ask.links, tokens, ahead + tokens, now)
+        return Charge(target, ask.links, tokens, ahead + tokens, now, heard)
 
     def _fade(self, now: float) -> None:
         """All at once, so that they stay comparable at any time."""
@@ -202,9 +202,11 @@ class Table:
         for target in self.targets.values():
             target.recent *= share
 
-    def settle(self, charge: Charge) -> None:
+    def settle(self, charge: Charge, now: float) -> None:
         target = charge.target
         target.backlog = max(0.0, target.backlog - charge.tokens)
+        target.due = now + target.backlog / target.rates.prefill
+        target.unbegun -= charge.heard
         self.index.coming(target.route.epoch, charge.links, -1)
 
     def answered(self, target: Target, seconds: float) -> None:
@@ -259,6 +261,7 @@ class Charge:
     tokens: float
     work: float
     at: float
+    heard: bool
 
 
 def _none_open(model: str) -> Overloaded:

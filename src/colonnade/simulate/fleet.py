@@ -51,7 +51,7 @@ class Fleet:
     ) -> None:
         """With a `queue`, requests wait at the gateway until a replica has fewer than `slots` of them."""
         self.clock = Clock()
-        self.table = Table()
+        self.table = Table(slots=slots)
         self._decode: dict[str, int] = {}
         self.table.policy = policy or self._policy(rule)
         routes = tuple(Route(f"r-{n}", f"e{n}", f"http://r{n}", MODEL) for n in range(count))
@@ -64,7 +64,7 @@ class Fleet:
         self._chance = random.Random(seed)
         self.served: list[Served] = []
         self.refused: list[Arrival] = []
-        self._queue, self._room = queue, slots * count
+        self._queue = queue
         self._waiting: dict[Waiting, Arrival] = {}
 
     def _policy(self, rule: str) -> Policy:
@@ -98,17 +98,15 @@ class Fleet:
 
     def _pump(self, queue: FairQueue) -> None:
         """Send as many as there is room for."""
-        while self._room:
+        while queue and self.table.free(MODEL, self.clock.now):
             item, late = queue.next(self.clock.now)
             self._refuse(late)
             if item is None:
                 return
-            self._room -= 1
             self.send(self._waiting.pop(item), partial(self._left, queue, item))
 
     def _left(self, queue: FairQueue, item: Waiting) -> None:
         queue.settle(item, item.tokens)
-        self._room += 1
         self._pump(queue)
 
     def _refuse(self, refusals: Sequence[Refusal]) -> None:
@@ -118,15 +116,17 @@ class Fleet:
         """To a replica, now."""
         table, now = self.table, self.clock.now
         ask = Ask(arrival.links(), str(arrival.blocks[:8]).encode())
-        target = table.choose(MODEL, now, ask=ask, noise=self._chance.random())
+        target = table.choose(MODEL, now, ask=ask, noise=self._chance.random(), late=self._queue is not None)
         epoch = target.route.epoch
-        charge = table.charge(target, ask, now)
+        charge = table.charge(target, ask, now, heard=True)
         blocks = -(-arrival.prompt // BLOCK)
         self._decode[epoch] = self._decode.get(epoch, 0) + blocks
 
         def began(uncached: int) -> None:
-            table.settle(charge)
             target.rates.began(charge.work, self.clock.now - charge.at)
+            table.settle(charge, self.clock.now)
+            if self._queue is not None:
+                self._pump(self._queue)
             first = self.clock.now - arrival.at
             self.served.append(Served(arrival, self._numbers[epoch], first, uncached))
 

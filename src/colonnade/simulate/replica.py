@@ -51,7 +51,6 @@ class Replica:
         self._queue: deque[Work] = deque()
         self._busy = False
         self._decoding = 0
-        self._steps = 0
         self._seq = 0
         self._marks: list[MarkChange] = []
         self._due = False
@@ -95,11 +94,14 @@ class Replica:
             self._due = True
             self.clock.after(PUBLISH, self._publish)
 
+    def _step(self) -> int:
+        """It never stands still."""
+        return int(self.clock.now / self._speed.step)
+
     def _publish(self) -> None:
         self._due = False
-        self._steps += 1
         marks, self._marks = self._marks, []
-        load = Load(running=self._decoding + self._busy, waiting=len(self._queue), steps=self._steps)
+        load = Load(running=self._decoding + self._busy, waiting=len(self._queue), steps=self._step())
         for event in (MarksChanged(marks), LoadChanged(load)):
             self._seq += 1
             self._view.take(Envelope(self._epoch, self._seq, event), self.clock.now)
