@@ -1,8 +1,9 @@
 """The grammars of the running requests, by slot.
 
-The masks of a step are made on a thread of their own while the forward pass runs: also for the places after drafts,
-which the matcher follows and takes back when they turn out wrong. A matcher is that thread's from `prepare` to
-`ready`, and else its caller's: what an answer forces to follow is known before the next step is planned.
+The masks of a step are made on a thread of their own while the forward pass runs; a few at once, since waking the
+thread takes longer: also for the places after drafts, which the matcher follows and takes back when they turn out
+wrong. A matcher is that thread's from `prepare` to `ready`, and else its caller's: what an answer forces to follow is
+known before the next step is planned.
 
     enter(slot, grammar, tokens)   a request begins, or begins again: its matcher follows the tokens drawn so far
     prepare(spots)                 the masks of a step are begun: of each row of logits that is drawn from
@@ -25,6 +26,9 @@ from colonnade.wire.messages import Grammar
 
 KEPT = 128
 """Compiled grammars kept for requests to come."""
+
+FEW = 4
+"""Masks that are made without the thread."""
 
 NARROW = 64
 """Tokens allowed: with more than these the text is free, and a piece of a word forces nothing."""
@@ -59,6 +63,7 @@ class Constraints:
         """A bit for each token, by row of logits; it counts where the row's slot has a grammar."""
         self._rows: dict[int, _Row] = {}
         self._making = False
+        self._beginning = False  # whether the thread may be at work on a new row
         self._counts_S: Sequence[int] = ()  # tokens allowed
         self._failed = False  # whether any grammar ever did
         self._aside = Aside[list[int]]("grammar")
@@ -68,27 +73,32 @@ class Constraints:
             self._rows.pop(slot, None)
             return
         row = self._rows[slot] = _Row(grammar, pending=list(tokens))
+        self._beginning = True
         self._aside.do(lambda: self._begin(row))
 
     def prepare(self, spots: Sequence[Spot]) -> None:
         """Of each slot the first row of logits that is drawn from; each draft of its chunk has a row more."""
         turns: list[tuple[_Row, Sequence[int]]] = []
-        count = 0
+        count = masks = 0
         for spot in spots if self._rows else ():
             if (row := self._rows.get(spot.slot)) is not None:
                 row.place, drafts = spot.row, spot.chunk.drafts
                 turns.append((row, drafts))
+                masks += 1 + len(drafts)
                 count = spot.row + 1 + len(drafts)
         if len(self.words_SW) < count:
             self.words_SW = np.zeros((count, self.words_SW.shape[1]), dtype=np.uint32)
-        self._making = bool(turns)
-        if turns:
+        self._making = masks > FEW or (masks > 0 and self._beginning)
+        if self._making:
             self._aside.ask(lambda: self._masks(turns, count))
+        elif masks:
+            self._counts_S = self._masks(turns, count)
 
     def ready(self) -> None:
         """Wait until `words_SW` is filled for the step."""
         if self._making:
             self._counts_S = self._aside.answer()
+            self._beginning = False
 
     def among(self, slots: Sequence[int]) -> list[tuple[int, int]]:
         """(index, slot) of those that have a grammar."""
@@ -126,7 +136,7 @@ class Constraints:
         row.matcher, row.error = None, f"the grammar cannot be {reason}"
         self._failed = True
 
-    # ---- on the thread
+    # ---- on the thread, or by its owner when that has nothing to do
 
     def _begin(self, row: _Row) -> None:
         try:

@@ -37,6 +37,18 @@ class Spot(msgspec.Struct, frozen=True):
     def next(self) -> Spot:
         return Spot(self.chunk, self.row + 1, self.slot, self.position + 1, self.drafts + 1)
 
+    def chain(self) -> list[Spot]:
+        """This first place and one behind each draft."""
+        chunk, row, slot, position = self.chunk, self.row, self.slot, self.position
+        return [Spot(chunk, row + more, slot, position + more, more) for more in range(1 + len(chunk.drafts))]
+
+    def until_wrong(self, draws: list[Drawn]) -> list[Drawn]:
+        """Those of a chain's draws that count: up to the first that is not the draft in its place."""
+        for count, (draft, drawn) in enumerate(zip(self.chunk.drafts, draws, strict=False), 1):
+            if drawn.error or drawn.token != draft:
+                return draws[:count]
+        return draws
+
 
 class Span(msgspec.Struct, frozen=True):
     """The rows of logits that give the scores of a chunk."""

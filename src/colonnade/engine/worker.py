@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Protocol
 
@@ -167,44 +168,27 @@ class ModelWorker:
         self._constraints.enter(admit.slot, admit.sampling.grammar, admit.tokens[admit.prompt_length :])
 
     def _batch(self, chunks: tuple[Chunk, ...]) -> Batch:
-        if all(len(chunk.pages) == 1 for chunk in chunks):
-            return self._single(chunks)
-        lengths = [len(chunk.pages) for chunk in chunks]
-        ends = np.cumsum(lengths, dtype=np.int32)
-        slots_T = np.repeat(np.array([chunk.slot for chunk in chunks], dtype=np.int32), lengths)
-        first_T = np.repeat(ends - np.array(lengths, dtype=np.int32), lengths)
-        starts_T = np.repeat(np.array([chunk.start for chunk in chunks], dtype=np.int32), lengths)
-        positions_T = starts_T + np.arange(len(slots_T), dtype=np.int32) - first_T
-        for chunk, length in zip(chunks, lengths, strict=True):
-            self._pages[chunk.slot, chunk.start : chunk.start + length] = chunk.pages
-            self._tokens[chunk.slot, chunk.known : chunk.known + len(chunk.drafts)] = chunk.drafts
-        last_T = np.repeat(ends, lengths) - np.arange(len(slots_T))  # 1: the last token of its chunk
-        drawn_T = np.repeat([1 + len(chunk.drafts) if chunk.sample else 0 for chunk in chunks], lengths)
-        wanted_T = last_T <= drawn_T
-        for chunk, end in zip(chunks, ends, strict=True):
-            first, last = (int(end) - len(chunk.pages) - chunk.start + position for position in chunk.scored)
-            wanted_T[first:last] = True
-        return Batch(
-            tokens=self._tokens[slots_T, positions_T],
-            slots=slots_T,
-            positions=positions_T,
-            pages=self._pages,
-            sampled=np.flatnonzero(wanted_T).astype(np.int32),
-        )
-
-    def _single(self, chunks: tuple[Chunk, ...]) -> Batch:
-        """One token each, as in a step that only decodes: the same batch with a fraction of the work."""
-        slots_T = np.array([chunk.slot for chunk in chunks], dtype=np.int32)
-        positions_T = np.array([chunk.start for chunk in chunks], dtype=np.int32)
-        self._pages[slots_T, positions_T] = [chunk.pages[0] for chunk in chunks]
-        sampled = [row for row, chunk in enumerate(chunks) if chunk.sample or chunk.scored[1]]
-        return Batch(
-            tokens=self._tokens[slots_T, positions_T],
-            slots=slots_T,
-            positions=positions_T,
-            pages=self._pages,
-            sampled=np.array(sampled, dtype=np.int32),
-        )
+        """What a step computes, token by token; the tables learn its pages and drafts."""
+        slots: list[int] = []
+        positions: list[int] = []
+        pages: list[int] = []
+        sampled: list[int] = []
+        for chunk in chunks:
+            ahead = len(slots) - chunk.start  # from a position of the chunk to its row
+            end, known = chunk.start + len(chunk.pages), chunk.known
+            slots += repeat(chunk.slot, len(chunk.pages))
+            positions += range(chunk.start, end)
+            pages += chunk.pages
+            if chunk.scored[1]:
+                sampled += range(ahead + chunk.scored[0], ahead + chunk.scored[1])
+            if chunk.sample:
+                sampled += range(ahead + known - 1, ahead + end)
+            if known < end:
+                self._tokens[chunk.slot, known:end] = chunk.drafts
+        slots_T, positions_T = np.array(slots, dtype=np.int32), np.array(positions, dtype=np.int32)
+        self._pages[slots_T, positions_T] = pages
+        tokens_T = self._tokens[slots_T, positions_T]
+        return Batch(tokens_T, slots_T, positions_T, self._pages, np.array(sampled, dtype=np.int32))
 
     def _score(self, logits_SV: Floats, span: Span) -> Scored:
         number, (first, end) = span.chunk.slot, span.chunk.scored
@@ -217,24 +201,38 @@ class ModelWorker:
         return Scored(number, [] if error or scores is None else scores, error)
 
     def _verify(self, logits_SV: Floats, spots: list[Spot]) -> tuple[Drawn, ...]:
-        """One draw a chunk; then, in rounds, one more for each whose draft is the token just drawn."""
+        """One draw a chunk, and one more behind each draft that is the token drawn in its place."""
         held = self._held([spot.slot for spot in spots])
-        first = self._draw(logits_SV, spots)
         if not any(spot.chunk.drafts for spot in spots):
+            draws = self._draw(logits_SV, spots)
             for index, slot in held:
-                first[index] = self._settle(slot, [first[index]])
-            return tuple(first)
-        drawn = {each.slot: [each] for each in first}
-        while spots := [spot.next() for spot in spots if spot.right(drawn[spot.slot][-1])]:
-            for each in self._draw(logits_SV, spots):
-                drawn[each.slot].append(each)
+                draws[index] = self._settle(slot, [draws[index]])
+            return tuple(draws)
+        drawn = self._chains(logits_SV, spots)
         for _, slot in held:
             drawn[slot][-1] = self._settle(slot, drawn[slot])
-        return tuple(each for draws in drawn.values() for each in draws)
+        return tuple(each for spot in spots for each in drawn[spot.slot])
+
+    def _chains(self, logits_SV: Floats, spots: list[Spot]) -> dict[int, list[Drawn]]:
+        """By slot. Of plain slots all places in one call, as if every draft were right: what is drawn behind a wrong
+        one is dropped. Of the others place by place, for a draw may depend on the tokens before it."""
+        plain = [spot for spot in spots if self._is_plain(spot)]
+        places = [place for spot in plain for place in spot.chain()]
+        draws = iter(self._together(logits_SV, places))
+        drawn = {spot.slot: spot.until_wrong(list(islice(draws, 1 + len(spot.chunk.drafts)))) for spot in plain}
+        rest = [spot for spot in spots if spot.slot not in drawn]
+        while rest:
+            for each in self._apart(logits_SV, rest):
+                drawn.setdefault(each.slot, []).append(each)
+            rest = [spot.next() for spot in rest if spot.right(drawn[spot.slot][-1])]
+        return drawn
+
+    def _is_plain(self, spot: Spot) -> bool:
+        return self._columns.plain[spot.slot] and not (self._by_chance and spot.chunk.drafts)
 
     def _draw(self, logits_SV: Floats, spots: list[Spot]) -> list[Drawn]:
         """Plain slots in one call, the others one by one; none depends on its company."""
-        plain = [spot for spot in spots if self._columns.plain[spot.slot] and not (self._by_chance and spot.guess)]
+        plain = [spot for spot in spots if self._columns.plain[spot.slot]]
         draws = self._together(logits_SV, plain)
         if len(plain) < len(spots):
             drawn = {each.slot: each for each in draws}
