@@ -15,12 +15,13 @@ from colonnade.packages.fault import Fault, Weight
 from colonnade.packages.folder import CONFIG
 from colonnade.packages.imports import Providers
 from colonnade.packages.limits import concerns, machine
-from colonnade.packages.mapping import Wish, wishes
+from colonnade.packages.mapping import wishes
 from colonnade.packages.marked import Document
 from colonnade.packages.reading import faults_of_class
 from colonnade.packages.requirements import Unreadable, requirements_of
 from colonnade.packages.schema.config import Config
 from colonnade.packages.using import faults_of_use
+from colonnade.packages.wish import Wish
 
 
 class Verdict(msgspec.Struct, frozen=True):

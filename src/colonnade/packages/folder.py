@@ -11,6 +11,7 @@ import msgspec
 
 from colonnade.packages.config import Reading, read_config
 from colonnade.packages.fault import BadPackage, Fault
+from colonnade.packages.llm import Llm, llm_of
 from colonnade.packages.mapping import wishes
 from colonnade.packages.schema.config import Config
 
@@ -35,6 +36,11 @@ class Package(msgspec.Struct, frozen=True):
     @property
     def one_file(self) -> bool:
         return not (self.root / CONFIG).exists()
+
+    @property
+    def llm(self) -> Llm | None:
+        """What it is where no Python serves it; its folder may be relative to the package."""
+        return llm_of(self.config) if self.config.kind == "trt_llm" else None
 
     @property
     def data(self) -> Path:
@@ -68,6 +74,15 @@ def open_package(path: str | Path) -> Package:
     return opened(path, read_config(path / CONFIG))
 
 
+def open_code(path: str | Path) -> Package:
+    """One that has code, or a command, to run. Raises BadPackage."""
+    package = open_package(path)
+    if package.llm is not None:
+        said = "there is no code in it: `colonnade serve` and `colonnade deploy` serve the model that it names"
+        raise BadPackage(package.root.name, [Fault(CONFIG, 1, said, "trt_llm", "refused")])
+    return package
+
+
 def opened(root: Path, reading: Reading) -> Package:
     if reading.config is None:
         raise BadPackage(root.name, reading.errors)
@@ -75,7 +90,10 @@ def opened(root: Path, reading: Reading) -> Package:
     if lost := [wish for wish in wishes(config) if wish.decides]:
         raise BadPackage(root.name, [Fault(CONFIG, 1, wish.said, wish.key, "refused") for wish in lost])
     module = root / config.model_module_dir / config.model_class_filename
-    if not module.is_file() and config.docker_server is None:
+    if module.is_file() and config.trt_llm is not None:
+        said = "a class around the platform's engine: hold ours instead, with `colonnade.llm.Engine` in its load()"
+        raise BadPackage(root.name, [Fault(CONFIG, 1, said, "trt_llm", "refused")])
+    if not module.is_file() and config.kind == "model_class":
         where = f"{config.model_module_dir}/{config.model_class_filename}"
         raise BadPackage(root.name, [Fault(where, 1, "there is no such file, and config.yaml names no other server")])
     return Package(root, module, config, reading.faults)

@@ -62,8 +62,16 @@ def _from(session: Session, source: str) -> tuple[str, dict[str, Any]]:
 
 
 def _from_package(session: Session, folder: Path) -> tuple[str, dict[str, Any]]:
+    from colonnade.cli.llm_packages import as_model
     from colonnade.packages.building.version import build
+    from colonnade.packages.folder import open_package
 
+    if (package := open_package(folder)).llm is not None:
+        model, settings = as_model(session, str(folder), {})
+        return package.name, {
+            **_from_model(model)[1],
+            "settings": {key: str(value) for key, value in settings.items() if key != "served_name"},
+        }
     version = build(folder, session.home, session.talk)
     return version.name, {"model": version.model}
 

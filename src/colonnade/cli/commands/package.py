@@ -117,9 +117,9 @@ def watch(session: Session, folder: Path, stop_on_eof: bool, **options: Any) -> 
     from colonnade.cli.serving import Serving
     from colonnade.cli.signals import Stopped
     from colonnade.cli.watching import Watching
-    from colonnade.packages.folder import open_package
+    from colonnade.packages.folder import open_code
 
-    watching = Watching(session, open_package(folder))
+    watching = Watching(session, open_code(folder))
     settings = session.settings(given(options))
     serving = Serving(session, settings, str(folder), partial(greet, session), stop_on_eof, watching.run)
     try:

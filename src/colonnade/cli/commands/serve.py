@@ -38,14 +38,16 @@ def serve(session: Session, model: str, stop_on_eof: bool, announce_fd: int | No
 
     PATH_OR_NAME is a folder in the Hugging Face layout, the name of a model that ships, a repository on a hub (org/name
     or org/name@revision), or a package: a folder with a config.yaml and a model/model.py, or one Python file with a
-    class Model. With --engine-url it is the model's name at another engine's server, and may be left out where that has
-    one alone. A key is made for this run and printed once the model answers. Ctrl-C lets requests in flight end,
-    then stops.
+    class Model. A package with an LLM section (trt_llm) is served by our engine, or with --engine-kind vllm, sglang or
+    trtllm by that engine's server, which is started; what maps and what is refused is said. With --engine-url it is the
+    model's name at another engine's server, and may be left out where that has one alone. A key is made for this run
+    and printed once the model answers. Ctrl-C lets requests in flight end, then stops.
     """
     import asyncio
     import contextlib
 
     from colonnade.cli.announcing import Announcing
+    from colonnade.cli.llm_packages import as_model
     from colonnade.cli.serving import Serving
     from colonnade.cli.signals import Stopped
 
@@ -53,7 +55,8 @@ def serve(session: Session, model: str, stop_on_eof: bool, announce_fd: int | No
         tell = partial(greet, session)
         if announce_fd is not None:
             tell = stack.enter_context(Announcing(announce_fd)).greeting
-        settings = session.settings(given(options))
+        model, flags = as_model(session, model, given(options))
+        settings = session.settings(flags)
         if not model and not settings.replica.engine_url:
             raise click.MissingParameter(param_type="argument", param_hint="'PATH_OR_NAME'")
         serving = Serving(session, settings, model, tell, stop_on_eof)

@@ -10,13 +10,13 @@ import sys
 import traceback
 from pathlib import Path
 
-from colonnade.packages.folder import Package, open_package
+from colonnade.packages.folder import Package, open_code
 from colonnade.packages.loading import class_of, prepare
 from colonnade.packages.stand_ins import stand_in
 
 
 def main() -> int:
-    package = open_package(sys.argv[1])
+    package = open_code(sys.argv[1])
     if package.config.docker_server is not None:
         return 0
     stand_in()

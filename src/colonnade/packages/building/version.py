@@ -22,7 +22,7 @@ from colonnade.packages.building.digest import PASSED_OVER, digest_of, text_dige
 from colonnade.packages.building.environment import BuildFailed, Environment, Tell, environment_for, run, wanted_by
 from colonnade.packages.check import check
 from colonnade.packages.fault import BadPackage, Fault
-from colonnade.packages.folder import CONFIG, Package, open_package
+from colonnade.packages.folder import CONFIG, Package, open_code
 
 _RECORD = "version.json"
 
@@ -44,7 +44,7 @@ class Version(msgspec.Struct, frozen=True):
 def build(path: Path, home: Path, tell: Tell) -> Version:
     """The version that is there, else a new one. Raises BadPackage with all that `check` finds wrong, BuildFailed
     where it cannot be installed, or imported in what was installed."""
-    package = open_package(path)
+    package = open_code(path)
     if bad := [each for each in check(path).faults if each.weight == "error"]:
         raise BadPackage(path.name, bad)
     made = environment_for(package, home, tell)

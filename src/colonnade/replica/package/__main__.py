@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import uvloop
 
-from colonnade.packages.folder import Package, open_package
+from colonnade.packages.folder import Package, open_code
 from colonnade.packages.loading import prepare
 from colonnade.packages.secrets import Secrets
 from colonnade.packages.stand_ins import stand_in
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _run(options: argparse.Namespace, resolved: Resolved) -> str:
-    package = open_package(options.package)
+    package = open_code(options.package)
     if not is_loopback(options.host):
         hint = "bind it to 127.0.0.1 and put a gateway in front: a replica trusts who connects to it"
         raise BadSetting(f"--host {options.host} is not of this machine alone", hint=hint)
