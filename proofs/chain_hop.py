@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -67,17 +67,25 @@ class Hop(Step):
 MEGABYTE = np.zeros(1 << 20, np.uint8)
 
 
+class Known(dict[str, str]):
+    """The steps' addresses by name, and the ids of their processes."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+
 @contextmanager
-def started(chain: Chain, folder: Path, scheme: str):
-    """Every step as a process; yields their addresses."""
-    known: dict[str, str] = {}
+def started(chain: Chain, folder: Path, scheme: str) -> Iterator[Known]:
+    """Every step as a process."""
+    known = Known()
     processes: list[subprocess.Popen[bytes]] = []
     for number, node in enumerate(chain.leaves_first):
-        listen = f"unix://{folder}/{number}" if scheme == "unix" else "tcp://127.0.0.1:0"
+        listen = f"unix://{folder}/{scheme}{number}" if scheme == "unix" else "tcp://127.0.0.1:0"
         place = Place(str(chain.file), node.name, listen, chain.digest, dict(known))
         command = [sys.executable, "-m", "colonnade.chains", msgspec.json.encode(place).decode()]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         processes.append(process)
+        known.pids.append(process.pid)
         assert process.stdout is not None
         known[node.name] = msgspec.json.decode(process.stdout.readline())["address"]
     try:
