@@ -133,6 +133,16 @@ class Arrays(Step):
             yield np.full(size, number % 256, np.uint8)
 
 
+class Reused(Step):
+    """Gives the same memory away again and again, with something else in it."""
+
+    async def run_remote(self, size: int, times: int) -> AsyncIterator[NDArray[np.uint8]]:
+        array = np.zeros(size, np.uint8)
+        for number in range(times):
+            array[:] = number
+            yield array
+
+
 class Sum(Step):
     """A stream in."""
 
@@ -199,6 +209,7 @@ class Shop(Step):
         blobs: Blobs = depends(Blobs),
         liar: Liar = depends(Liar),
         arrays: Arrays = depends(Arrays),
+        reused: Reused = depends(Reused),
         total: Sum = depends(Sum),
         pipe: Pipe = depends(Pipe),
         narrow: Narrow = depends(Narrow),

@@ -180,6 +180,12 @@ async def test_a_reader_that_stops_holds_a_window_at_most(shop: Rig) -> None:
     assert shop.module.SEEN["arrays"] == 1000
 
 
+@pytest.mark.parametrize("size", [100_000, 1 << 20])
+async def test_a_step_may_use_memory_again_that_it_gave_away(shop: Rig, size: int) -> None:
+    got = [each async for each in shop.client("Reused").run_remote(size, 6)]
+    assert [(int(each.min()), int(each.max())) for each in got] == [(number, number) for number in range(6)]
+
+
 async def test_a_stream_that_is_left_is_cancelled(shop: Rig) -> None:
     stream = shop.client("Arrays").run_remote(100_000, 1000)
     await anext(stream)

@@ -259,3 +259,17 @@ async def test_two_hundred_calls_at_once_over_one_connection() -> None:
         assert await chains.map(client.run_remote, []) == []
         with pytest.raises(ValueError, match="limit"):
             await chains.map(client.run_remote, [], limit=0)
+
+
+async def test_a_large_value_lets_small_calls_pass_on_its_connection() -> None:
+    """Both ways: while 16 MB go out, and while they come back."""
+    async with rig(REMOTE) as shop:
+        client = shop.client("Blobs")
+        await client.run_remote(b"a")
+        large = asyncio.create_task(client.run_remote(b"x" * (16 << 20)))
+        passed = 0
+        while not large.done():
+            assert await client.run_remote(b"ab") == b"ba"
+            passed += 1
+        assert len(await large) == 16 << 20
+        assert passed > 8  # in one piece it lets one pass each way

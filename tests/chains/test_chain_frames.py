@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from colonnade.chains import frames
-from colonnade.chains.frames import HEAD, MARK, SCRATCH, Frame, FrameReader, encode
+from colonnade.chains.frames import CUT, HEAD, MARK, SCRATCH, Frame, FrameReader, Kind, encode
 from colonnade.wire.errors import InvalidRequest, ReplicaLost
 
 some = st.binary(max_size=40)
@@ -51,7 +51,16 @@ def test_byte_by_byte_too_and_parts_are_aligned(made: list) -> None:
     [
         b"HTTP/1.1 200 OK\r\n\r\n",
         HEAD.pack(0, 0, MARK, 0, 0, 0),
-        HEAD.pack(0, 8, MARK, 0, 0, 0),
+        HEAD.pack(0, 9, MARK, 0, 0, 0),
+        HEAD.pack(0, 3, 0xC6, 0, 0, 0),
+        HEAD.pack(0, 3, CUT, 0, 0, 0),
+        HEAD.pack(4, Kind.MORE, MARK, 0, 5, 0),
+        HEAD.pack(8, 3, CUT, 0, 5, 0) + HEAD.pack(4, Kind.MORE, MARK, 0, 6, 0),
+        HEAD.pack(8, 3, CUT, 0, 5, 0) + HEAD.pack(0, Kind.MORE, MARK, 0, 5, 0),
+        HEAD.pack(8, 3, CUT, 0, 5, 0) + HEAD.pack(9, Kind.MORE, MARK, 0, 5, 0),
+        HEAD.pack(8, 3, CUT, 0, 5, 0) + HEAD.pack(4, Kind.MORE, CUT, 0, 5, 0),
+        HEAD.pack(8, 3, CUT, 0, 5, 0) + HEAD.pack(0, 7, MARK, 0, 5, 0),
+        HEAD.pack(8, 3, CUT, 0, 5, 0) + HEAD.pack((1 << 30) - 7, 3, CUT, 0, 6, 0),
         HEAD.pack(0, 1, MARK, 0, 0, 1),
         HEAD.pack(4, 1, MARK, 1, 0, 0) + struct.pack("<I", 5),
         HEAD.pack(20, 1, MARK, 1, 0, 0) + struct.pack("<I", 1) + bytes(16),

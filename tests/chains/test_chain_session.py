@@ -172,7 +172,8 @@ WRONG = [
     ("caller", [frame(Kind.HELLO, 0, Hello("s")), frame(Kind.CREDIT, 1, -5)]),
     ("caller", [frame(Kind.HELLO, 0, Hello("s")), frame(Kind.END, 1, FAILED)]),
     ("host", [frame(Kind.HELLO, 0, Hello("s"))]),
-    ("host", [frame(Kind.CALL, 2, Order(1.0)), frame(Kind.CALL, 1, Order(1.0))]),
+    ("host", [frame(Kind.CALL, 1, Order(1.0)), frame(Kind.CALL, 1, Order(1.0))]),
+    ("host", [frame(Kind.CALL, 0, Order(1.0))]),
     ("host", [frame(Kind.CALL, 1, Order(1.0)), frame(Kind.ITEM, 1)]),
     ("host", [frame(Kind.CALL, 1, Order(1.0)), frame(Kind.END, 1, Closing())]),
     ("host", [frame(Kind.CALL, 1, "no order")]),
@@ -191,6 +192,15 @@ def test_what_breaks_the_rules_is_refused(role: str, arrived: list[Frame]) -> No
     with pytest.raises(ReplicaLost) as lost:
         session.received(arrived[-1])
     assert lost.value.reason == "garbled"
+
+
+def test_a_short_call_may_overtake_a_long_one() -> None:
+    session = Session("host")
+    for stream in (3, 1, 2):
+        assert session.received(frame(Kind.CALL, stream, Order(1.0)))
+    assert session.open_calls == 3
+    assert session.received(frame(Kind.CANCEL, 1)) == Cancelled(1)
+    assert session.received(frame(Kind.CANCEL, 1)) is None
 
 
 def test_an_overrun_window_is_refused() -> None:

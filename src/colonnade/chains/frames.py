@@ -5,13 +5,16 @@
     body   the lengths of the parts (u32 each), the meta, then each part on the next multiple of 16
 
 The meta is MessagePack. Parts are raw: what an array or a blob holds travels as it lies in memory, and is received into
-the memory where it stays. A reader holds one frame at most that is not whole.
+the memory where it stays. A long frame may come in pieces, so that others come between: its head then has the mark CUT
+and no body, which follows in frames of the kind MORE, of any length; the next frame of its stream begins when it is
+whole. What a reader holds that is not whole is bounded in all.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias
 
@@ -21,12 +24,12 @@ Buffer: TypeAlias = "bytes | bytearray | memoryview[int]"
 Parts = Sequence[Buffer]
 
 HEAD = struct.Struct("<IBBHII")
-MARK = 0xC7
+MARK, CUT = 0xC7, 0xC8
 ALIGN = 16
 SCRATCH = 64 << 10
 """Bytes read at once. A frame that is longer than half of it gets memory of its own."""
 LIMIT = 1 << 30
-"""Bytes of the longest frame."""
+"""Bytes of the longest frame, and of all together that are not whole."""
 
 
 class Kind(IntEnum):
@@ -37,6 +40,7 @@ class Kind(IntEnum):
     FAIL = 5
     CREDIT = 6
     CANCEL = 7
+    MORE = 8
 
 
 class Frame(NamedTuple):
@@ -66,6 +70,15 @@ def garbled(what: str) -> ReplicaLost:
     return ReplicaLost(f"the other side does not speak the protocol of chains: {what}", code="garbled")
 
 
+@dataclass
+class _Half:
+    """A frame of which `have` bytes are here."""
+
+    head: tuple[int, ...]
+    body: bytearray
+    have: int = 0
+
+
 class FrameReader:
     """`buffer` is where the next bytes belong, `advance` says how many came. Raises ReplicaLost (`garbled`)."""
 
@@ -74,23 +87,21 @@ class FrameReader:
         self._scratch = bytearray(SCRATCH)
         self._view = memoryview(self._scratch)
         self._filled = 0
-        self._head: tuple[int, ...] = ()
-        self._body = bytearray()
-        self._have = 0
+        self._halves: dict[int, _Half] = {}
+        self._into: _Half | None = None
+        self._left = 0
 
     def buffer(self) -> memoryview[int]:
         """Never empty."""
-        return memoryview(self._body)[self._have :] if self._body else self._view[self._filled :]
+        if self._into is None:
+            return self._view[self._filled :]
+        return memoryview(self._into.body)[self._into.have : self._into.have + self._left]
 
     def advance(self, count: int) -> list[Frame]:
-        if not self._body:
+        if self._into is None:
             self._filled += count
             return self._cut()
-        self._have += count
-        if self._have < len(self._body):
-            return []
-        body, self._body = self._body, bytearray()
-        return [_parse(self._head, body)]
+        return self._more(self._into, count, self._left - count)
 
     def feed(self, data: Buffer) -> list[Frame]:
         """For those who have the bytes already."""
@@ -109,35 +120,59 @@ class FrameReader:
         at = 0
         while self._filled - at >= HEAD.size:
             head = HEAD.unpack_from(self._scratch, at)
-            self._check(head)
-            start = at + HEAD.size
-            end = start + head[0]
-            if end > self._filled:
-                if head[0] > SCRATCH // 2:
-                    self._begin(head, start)
-                    at = self._filled
+            half = self._half(head)
+            if half is None and at + HEAD.size + head[0] <= self._filled:
+                start, at = at + HEAD.size, at + HEAD.size + head[0]
+                frames.append(_parse(head, bytearray(self._view[start:at])))
+            elif half is not None:
+                at = self._receive(half, at + HEAD.size, 0 if head[2] == CUT else head[0], frames)
+            else:
                 break
-            frames.append(_parse(head, bytearray(self._view[start:end])))
-            at = end
         rest = self._filled - at
         if at and rest:
             self._view[:rest] = bytes(self._view[at : self._filled])
         self._filled = rest
         return frames
 
-    def _begin(self, head: tuple[int, ...], start: int) -> None:
-        """A long frame: what is here of it moves into memory of its own, the rest is received there."""
-        self._head = head
-        self._body = bytearray(head[0])
-        self._have = self._filled - start
-        self._body[: self._have] = self._view[start : self._filled]
-
-    def _check(self, head: tuple[int, ...]) -> None:
-        length, kind, mark, _, _, _ = head
-        if mark != MARK or not Kind.HELLO <= kind <= Kind.CANCEL:
+    def _half(self, head: tuple[int, ...]) -> _Half | None:
+        """The memory that the bytes after this head belong into; None for a frame that is read in one go."""
+        length, kind, mark, _, stream, _ = head
+        known = self._halves.get(stream)
+        if mark not in (MARK, CUT) or not Kind.HELLO <= kind <= Kind.MORE:
             raise garbled("what came is no frame")
-        if length > self._limit:
+        if kind == Kind.MORE:
+            if known is None or mark == CUT or not 0 < length <= len(known.body) - known.have:
+                raise garbled("a piece that belongs to no frame")
+            return known
+        if known is not None:
+            raise garbled("a frame came before the one ahead of it was whole")
+        if length > self._limit - sum(len(half.body) for half in self._halves.values()):
             raise garbled(f"a frame of {length} bytes is announced, the limit is {self._limit}")
+        if mark == CUT:
+            return self._begun(head)
+        return _Half(head, bytearray(length)) if length > SCRATCH // 2 else None
+
+    def _begun(self, head: tuple[int, ...]) -> _Half:
+        if not head[0]:
+            raise garbled("nothing is announced to come in pieces")
+        half = self._halves[head[4]] = _Half(head, bytearray(head[0]))
+        return half
+
+    def _receive(self, half: _Half, start: int, length: int, frames: list[Frame]) -> int:
+        """`length` bytes from `start` of what was read, as far as they are here: where those end."""
+        here = min(length, self._filled - start)
+        half.body[half.have : half.have + here] = self._view[start : start + here]
+        frames += self._more(half, here, length - here)
+        return start + here
+
+    def _more(self, half: _Half, count: int, left: int) -> list[Frame]:
+        """`count` bytes are in their place, `left` more go there before the next head."""
+        half.have += count
+        self._into, self._left = (half, left) if left else (None, 0)
+        if half.have < len(half.body):
+            return []
+        self._halves.pop(half.head[4], None)
+        return [_parse(half.head, half.body)]
 
 
 def _parse(head: tuple[int, ...], body: bytearray) -> Frame:

@@ -15,6 +15,7 @@ from colonnade.chains.notes import Closing, Hello
 from colonnade.chains.peer import Inbox, Peer
 from colonnade.chains.reports import error_of, report_of
 from colonnade.chains.session import Came, Cancelled, Ended, Event, Granted, Opened
+from colonnade.chains.values import settled
 from colonnade.wire.errors import InvalidRequest, ReplicaLost
 
 
@@ -37,18 +38,12 @@ class HostPeer(Peer):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._peers.add(self)
-        self.write(self.session.greet(self._hello))
+        self.write(0, self.session.greet(self._hello))
 
-    def pause_writing(self) -> None:
+    def on_room(self, room: bool) -> None:
         """A caller that does not read its answers is not listened to either, so that they cannot pile up."""
-        super().pause_writing()
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
         if self._transport is not None and not self.lost:
-            self._transport.resume_reading()
+            self._transport.resume_reading() if room else self._transport.pause_reading()
 
     def on_event(self, event: Event) -> None:
         match event:
@@ -58,7 +53,7 @@ class HostPeer(Peer):
                     inbox.close()
                 task = asyncio.get_running_loop().create_task(self._answer(event, inbox))
                 self._answering[event.stream] = _Answering(task, inbox)
-                task.add_done_callback(lambda _: self._answering.pop(event.stream))
+                task.add_done_callback(lambda _: self._answering.pop(event.stream, None))
             case Came(stream, parts, weight):
                 self._answering[stream].inbox.put(parts, weight)
             case Ended(stream, _, closing):
@@ -80,16 +75,17 @@ class HostPeer(Peer):
         stream = opened.stream
 
         async def send(parts: Parts) -> None:
-            await self.put(stream, parts)
+            await self.put(stream, settled(parts))
 
         answer, closing = await self._host.answer(opened.order, opened.parts, inbox.next, send)
-        self._finish(stream, answer, closing)
+        self._finish(stream, settled(answer), closing)
 
     def _finish(self, stream: int, answer: Parts, closing: Closing) -> None:
         try:
-            self.write(self.session.end(stream, closing, answer))
+            self.write(stream, self.session.end(stream, closing, answer))
         except InvalidRequest as error:
-            self.write(self.session.end(stream, Closing(report_of(error, self._host.name), closing.span)))
+            told = Closing(report_of(error, self._host.name), closing.span)
+            self.write(stream, self.session.end(stream, told))
 
 
 class Server:

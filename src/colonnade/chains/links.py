@@ -12,6 +12,7 @@ from colonnade.chains.notes import Closing, Hello, Order
 from colonnade.chains.peer import Inbox, Peer
 from colonnade.chains.reports import report_of
 from colonnade.chains.session import Came, Ended, Event, Granted, Greeted
+from colonnade.chains.values import settled
 from colonnade.wire.errors import Conflict, ReplicaLost
 
 DIAL_S = 10.0
@@ -90,10 +91,10 @@ class WireTalk:
         closing = Closing()
         try:
             async for parts in items:
-                await self._peer.put(self._stream, parts)
+                await self._peer.put(self._stream, settled(parts))
         except Exception as error:
             closing = Closing(report_of(error, "the caller"))
-        self._peer.write(self._peer.session.end(self._stream, closing))
+        self._peer.write(self._stream, self._peer.session.end(self._stream, closing))
 
 
 class CallerPeer(Peer):
@@ -107,14 +108,14 @@ class CallerPeer(Peer):
     def open(self, order: Order, parts: Parts, feed: AsyncIterator[Parts] | None) -> WireTalk:
         stream, out = self.session.call(order, parts)
         talk = self._talks[stream] = WireTalk(self, stream)
-        self.write(out)
+        self.write(stream, out)
         if feed is not None:
             talk.feed(feed)
         return talk
 
     def forget(self, stream: int) -> None:
         if self._talks.pop(stream, None) is not None:
-            self.write(self.session.cancel(stream))
+            self.write(stream, self.session.cancel(stream))
             self.granted(stream)
 
     def on_event(self, event: Event) -> None:

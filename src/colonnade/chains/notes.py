@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-PROTOCOL = 1
+PROTOCOL = 2
 WINDOW = 256 << 10
 """Bytes that a stream may have under way before its reader has taken any."""
 

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from typing import Literal, cast
 
 from colonnade.chains.frames import Buffer, FrameReader, Parts
+from colonnade.chains.outbox import PIECE, Outbox
 from colonnade.chains.session import Event, Session
 from colonnade.wire.errors import ColonnadeError, ReplicaLost
 
 JOINED = 16 << 10
 """Bytes up to which buffers are copied into one write."""
+ROOM = 8 * PIECE
+"""Bytes that may wait for the socket before those who would send more wait, too."""
 
 
 class Inbox:
@@ -62,8 +65,10 @@ class Peer(asyncio.BufferedProtocol):
         self._reader = FrameReader()
         self._gone = asyncio.Event()
         self._transport: asyncio.Transport | None = None
-        self._writable = asyncio.Event()
-        self._writable.set()
+        self._outbox = Outbox()
+        self._flows = True
+        self._room = asyncio.Event()
+        self._room.set()
         self._credit: dict[int, asyncio.Event] = {}
 
     def on_event(self, event: Event) -> None:
@@ -74,17 +79,31 @@ class Peer(asyncio.BufferedProtocol):
 
     # Sending.
 
-    def write(self, buffers: list[Buffer]) -> None:
+    def write(self, stream: int, buffers: list[Buffer]) -> None:
+        """A frame of that call; the socket gets it when it is its turn."""
         if self._transport is None or self.lost or not buffers:
             return
-        if sum(map(len, buffers)) <= JOINED:
+        if self._flows and sum(map(len, buffers)) <= JOINED:  # then nothing waits
             self._transport.write(b"".join(buffers))
         else:
-            self._transport.writelines(buffers)
+            self._outbox.put(stream, buffers)
+            self._pump(self._transport)
+
+    def _pump(self, transport: asyncio.Transport) -> None:
+        while self._flows and (piece := self._outbox.next()):
+            transport.writelines(piece)
+        room = self._outbox.weight < ROOM
+        if room != self._room.is_set():
+            self._room.set() if room else self._room.clear()
+            self.on_room(room)
+
+    def on_room(self, room: bool) -> None:
+        """Whether there is room for more to wait for the socket, when that changes."""
 
     async def drained(self) -> None:
-        """Returns when the socket takes bytes again."""
-        await self._writable.wait()
+        """Returns when there is room for one more message to wait for the socket."""
+        while not self._room.is_set():
+            await self._room.wait()
 
     async def put(self, stream: int, parts: Parts) -> None:
         """Sends an item when there is credit; nothing for a call that is over."""
@@ -92,7 +111,7 @@ class Peer(asyncio.BufferedProtocol):
             event = self._credit[stream] = asyncio.Event()
             await event.wait()
         if not self.lost:
-            self.write(self.session.item(stream, parts))
+            self.write(stream, self.session.item(stream, parts))
             await self.drained()
 
     def granted(self, stream: int) -> None:
@@ -101,7 +120,7 @@ class Peer(asyncio.BufferedProtocol):
             event.set()
 
     def took(self, stream: int) -> Callable[[int], None]:
-        return lambda weight: self.write(self.session.taken(stream, weight))
+        return lambda weight: self.write(stream, self.session.taken(stream, weight))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -142,16 +161,19 @@ class Peer(asyncio.BufferedProtocol):
         self._end(ReplicaLost(f"the connection was lost{f': {exc}' if exc else ''}", hint="the other process ended"))
 
     def pause_writing(self) -> None:
-        self._writable.clear()
+        self._flows = False
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self._flows = True
+        if self._transport is not None and not self.lost:
+            self._pump(self._transport)
 
     def _end(self, error: ReplicaLost) -> None:
         if self.lost:
             return
         self.lost = True
-        self._writable.set()
+        self._outbox = Outbox()
+        self._room.set()
         for stream in tuple(self._credit):
             self.granted(stream)
         self.on_lost(error)

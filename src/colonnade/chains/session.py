@@ -185,12 +185,13 @@ class Session:
         return Greeted(hello)
 
     def _opened(self, frame: Frame) -> Event:
-        if self._caller or frame.stream <= self._last:
+        """A short call may overtake a long one, so they need not come in the order of their numbers."""
+        if self._caller or frame.stream in self._calls or not frame.stream:
             raise garbled("a call that may not be opened")
         order = notes.order(frame.meta)
         if not 0 <= order.budget < LONGEST:
             raise garbled(f"a call with a budget of {order.budget} seconds")
-        self._last = frame.stream
+        self._last = max(self._last, frame.stream)
         self._calls[frame.stream] = _Call(theirs_open=order.feeds)
         return Opened(frame.stream, order, frame.parts)
 

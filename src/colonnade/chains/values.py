@@ -151,6 +151,13 @@ def blobbed(parts: Parts) -> list[Buffer]:
     return [parts[0], *(bytearray(each) for each in parts[1:])]
 
 
+def settled(parts: Parts) -> Parts:
+    """Safe from what a step does to its arrays once it has given them away: they are sent when it is their turn."""
+    if len(parts) < 2:
+        return parts
+    return [bytes(each) if isinstance(each, memoryview) and not each.readonly else each for each in parts]
+
+
 def inward(kind: Any, value: Any) -> Any:
     """Of JSON."""
     return _inward(kind, value)
