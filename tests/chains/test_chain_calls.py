@@ -132,7 +132,9 @@ async def test_a_step_has_slots_and_a_queue(shop: Rig) -> None:
     await until(lambda: host.slots.waiting == 1, "one waits")
     assert isinstance(await failure(client.call("third", within=0.2)), Overloaded)
     first.cancel()
-    assert (await second).trace.queued > 0
+    trace = (await second).trace
+    assert trace is not None
+    assert trace.queued > 0
 
 
 async def test_streams_both_ways(shop: Rig) -> None:
@@ -196,6 +198,7 @@ async def test_a_stream_that_is_left_is_cancelled(shop: Rig) -> None:
 
 async def test_a_trace_says_where_the_time_went(shop: Rig) -> None:
     answer = await shop.client("Shop").call(["a", "b"], trace=True)
+    assert answer.trace is not None
     assert answer.trace.step == "Shop"
     assert [each.step for each in answer.trace.inner] == ["Middle", "Tail"]
     assert [each.step for each in answer.trace.inner[0].inner] == ["Tail", "Tail"]
