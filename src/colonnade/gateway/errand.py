@@ -52,6 +52,12 @@ class Errand:
         self.sent = False
         """A replica has had it."""
 
+    def another(self) -> Errand:
+        """The same to one more replica."""
+        other = Errand(self._plane, self._client, self._head, self._body)
+        other.lines = self.lines
+        return other
+
     def carry(self, target: Target, sender: Sender) -> None:
         """To this replica. `sender` is not kept: it holds this errand, and a circle is freed late."""
         pool = self._plane.pool(target)

@@ -10,27 +10,19 @@ import time
 
 from colonnade.gateway.account import Account
 from colonnade.gateway.admission import Peek, fix, read_body, request_id, timeout, trace
+from colonnade.gateway.carriage import Carriage
 from colonnade.gateway.delivery import Client, Delivery, fingerprint
 from colonnade.gateway.endpoints import UNNAMED
-from colonnade.gateway.errand import Errand
 from colonnade.gateway.fairness import Waiting
 from colonnade.gateway.http1 import Head, error_answer
-from colonnade.gateway.losses import lost, refusal
+from colonnade.gateway.losses import ELSEWHERE, lost, refusal, turned
 from colonnade.gateway.patience import Patience, Verdict, not_begun
-from colonnade.gateway.placement import Placement
 from colonnade.gateway.plane import Plane
 from colonnade.gateway.relay import EventTooLarge
 from colonnade.gateway.resume import Again, Finish, GiveUp, GoOn
 from colonnade.gateway.target import Target
 from colonnade.gateway.upstream import Upstream
 from colonnade.wire.errors import ColonnadeError, DeadlineExceeded, Internal, Overloaded
-
-_ELSEWHERE = (502, 503)
-"""What a replica says when another one may do better: its engine is gone; it drains, or is full."""
-_LEAVING = ("draining", "not_ready", "asleep")
-"""Of these: nothing was asked of it, and it will not do better soon."""
-_OTHER = 409
-"""To a replay: its numerics are others."""
 
 NOBODY = Waiting("", 0.0)
 """Of a request that was not let in."""
@@ -53,9 +45,7 @@ class Exchange:
         self._named = named
         self._account = Account(plane, head, body)
         self._delivery = Delivery(client, plane, self._account.started, partial=bool(head.last_event_id))
-        self._tried: tuple[Target, ...] = ()
-        self._place = Placement(plane, body)
-        self._errand = Errand(plane, client, head, body)
+        self._carriage = Carriage(plane, client, head, body)
         self._peek = _NOT_READ
         self._wanted = ""  # the fingerprint that the next replica must have
         self._reason: ColonnadeError | None = None  # why the last replica was lost
@@ -102,8 +92,8 @@ class Exchange:
             self._peek = Peek(self._named)
         account.model = self.model = str(self._peek.model)
         whose = self._client.badge.lines if self._head.traced else self._client.badge.lines + trace(noise)
-        self._errand.lines = fix(self.request_id, whose, time.time(), noise)
-        self._place.admit(record.tenant, noise)
+        self._carriage.errand.lines = fix(self.request_id, whose, time.time(), noise)
+        self._carriage.place.admit(record.tenant, noise)
         late = account.started + timeout(self._head.timeout) if self._head.timeout else NEVER
         settings = plane.settings
         self._patience = Patience(settings.silence_timeout, plane.limits.answer, self._peek.stream is True, late)
@@ -149,21 +139,18 @@ class Exchange:
 
     def retry(self) -> None:
         """There may be a replica now for one that was lost with its."""
-        self._tried = ()
+        self._carriage.tried = ()
         self._seek()
 
     def _dispatch(self, *, late: bool) -> None:
         plane = self._plane
-        epoch = ""
-        if self._head.last_event_id:
-            epoch = self._head.last_event_id.partition(b"/")[0].decode("latin-1")
         stream = self._peek.stream is True
-        target = self._place.choose(self.model, self._tried, epoch, self._wanted, stream=stream, late=late)
+        self._carriage.choose(self.model, self._wanted, stream=stream, late=late)
         if plane.held:
             plane.held.pop(self, None)
         self._account.label = self.model
         self._accepted = False
-        self._errand.carry(target, self)
+        self._carriage.go(self)
 
     def on_unreached(self, target: Target, reason: str) -> None:
         self._move(lost(reason))
@@ -176,13 +163,13 @@ class Exchange:
         try:
             why = self._delivery.feed(upstream.take(), ended=upstream.ended)
         except EventTooLarge:
-            self._errand.drop()
+            self._carriage.errand.drop()
             self._end_badly(Internal(f"an event of the replica is larger than {self._plane.limits.event} bytes"))
             return
         self._until = 0.0
         if self._delivery.streams and self._target is not None:
             self._target.pulse.heard(self._plane.now())
-            self._place.began()
+            self._carriage.began()
         if why:
             upstream.drop()
             self._fail(why)
@@ -192,7 +179,7 @@ class Exchange:
     def _accept(self, upstream: Upstream) -> bool:
         """Whether this answer is the one that goes to the client; if not, it is waited for, or another is sought."""
         delivery = self._delivery
-        refused = upstream.status in _ELSEWHERE or (delivery.begun and upstream.status != 200)
+        refused = upstream.status in ELSEWHERE or (delivery.begun and upstream.status != 200)
         if refused and (not upstream.ended or self._turned_away(upstream)):
             return False
         assert self._target is not None
@@ -209,29 +196,31 @@ class Exchange:
 
     def _turned_away(self, upstream: Upstream) -> bool:
         """The replica has answered, whole, that it does not do it. False: the client gets this answer."""
-        assert self._target is not None
+        target = self._target
+        assert target is not None
         code, message = refusal(upstream.peek())
-        if upstream.status == _OTHER:
-            self._target.fingerprint = fingerprint(upstream.headers) or "?"
-            self._move(lost(message), upstream)
-        elif upstream.status in _ELSEWHERE and code in _LEAVING:
-            self._target.leaving = self._target.leaving or code == "draining"
-            self._move(Overloaded(message, hint="send the request again", code=code), upstream)
-        elif upstream.status in _ELSEWHERE and code == "replica_lost":
-            upstream.drop()
-            self._fail(message)
-        elif upstream.status in _ELSEWHERE and self._delivery.begun:
-            self._move(lost(message), upstream)
-        elif upstream.status in _ELSEWHERE:
-            return self._again(upstream)
-        else:
-            upstream.drop()
-            self._end_badly(lost(f"another refused to go on: {message}"))
+        match turned(upstream.status, code, begun=self._delivery.begun):
+            case "other":
+                target.fingerprint = fingerprint(upstream.headers) or "?"
+                self._move(lost(message), upstream)
+            case "leaving":
+                target.leaving = target.leaving or code == "draining"
+                self._move(Overloaded(message, hint="send the request again", code=code), upstream)
+            case "lost":
+                upstream.drop()
+                self._fail(message)
+            case "moves":
+                self._move(lost(message), upstream)
+            case "full":
+                return self._again(upstream)
+            case "final":
+                upstream.drop()
+                self._end_badly(lost(f"another refused to go on: {message}"))
         return True
 
     def _close(self, upstream: Upstream) -> None:
         status = upstream.status
-        self._errand.upstream = None
+        self._carriage.errand.upstream = None
         upstream.done()
         self._finish(b"", status)
 
@@ -243,13 +232,14 @@ class Exchange:
     # --- failures
 
     def on_lost(self, upstream: Upstream, reason: str) -> None:
-        self._errand.upstream = None
+        self._carriage.errand.upstream = None
         if upstream.served > 1 and not upstream.head_seen:
             # A kept connection that the replica closed as we wrote to it: the request was most likely never read. It is
             # tried there again on a fresh one, which happens once: `fresh` stays.
-            self._errand.fresh = True
+            self._carriage.errand.fresh = True
             self._reason = lost(reason)
-            self._place.release()
+            self._carriage.unhedge()
+            self._carriage.place.release()
             self._seek()
         else:
             self._fail(reason)
@@ -260,15 +250,15 @@ class Exchange:
         self._reason = lost(reason)
         if self._target is not None:
             plane.stats.lost(self._target.route.model, self._target.route.version)
-        self._let_go()
+        self._carriage.let_go()
         match self._delivery.lost(stalled=stalled):
             case Finish(data):
                 self._finish(data, 200)
                 return
             case GoOn(replay, wanted):
-                self._errand.replay, self._wanted = replay, wanted
+                self._carriage.errand.replay, self._wanted = replay, wanted
             case Again():
-                self._errand.replay, self._wanted = b"", ""
+                self._carriage.errand.replay, self._wanted = b"", ""
             case GiveUp(why):
                 self._end_badly(lost(f"{reason}; {why}" if why else reason))
                 return
@@ -278,7 +268,7 @@ class Exchange:
         if not plane.rescues.spend():
             self._end_badly(self._reason)
             return
-        if self._errand.replay:
+        if self._carriage.errand.replay:
             plane.stats.resumed += 1
         self._seek_elsewhere()
 
@@ -287,7 +277,7 @@ class Exchange:
         self._reason = error
         if upstream is not None:
             upstream.done()
-        self._let_go()
+        self._carriage.let_go()
         self._seek_elsewhere()
 
     def _seek_elsewhere(self) -> None:
@@ -299,22 +289,15 @@ class Exchange:
     def _again(self, upstream: Upstream) -> bool:
         """It is full: another replica works on it now. False: there is none, or enough was tried."""
         plane = self._plane
-        tried = (*self._tried, self._target) if self._target else self._tried
+        tried = self._carriage.met
         if len(tried) >= plane.limits.tries or not plane.table.others(self.model, plane.now(), tried):
             return False
         if not plane.budget.spend():
             return False
         upstream.done()
-        self._let_go()
+        self._carriage.let_go()
         self._seek_elsewhere()
         return True
-
-    def _let_go(self) -> None:
-        """Of the replica that has it."""
-        self._errand.upstream = None
-        if self._target is not None:
-            self._tried = (*self._tried, self._target)
-        self._place.release()
 
     def _end_badly(self, error: ColonnadeError) -> None:
         """The client gets the error: as a status, as a last event, or as a connection that breaks off."""
@@ -336,12 +319,12 @@ class Exchange:
     # --- what else happens to it
 
     def pause(self) -> None:
-        self._errand.pause()
+        self._carriage.errand.pause()
 
     def resume(self) -> None:
         if self._target is not None and self._target.in_flight == 1:
             self._target.pulse.begin(self._plane.now())
-        self._errand.resume()
+        self._carriage.errand.resume()
 
     def leave(self) -> None:
         """The client is gone. A resumable stream is not an exception: its replica knows from the request's header
@@ -349,16 +332,16 @@ class Exchange:
         if self._over:
             return
         self._plane.stats.left += 1
-        self._errand.drop()
+        self._carriage.errand.drop()
         self._over_with(499)
 
     def cut(self) -> None:
         """The gateway shuts down."""
-        self._errand.drop()
+        self._carriage.errand.drop()
         self._end_badly(Overloaded("the gateway shuts down", hint="send the request again", code="draining"))
 
     def check(self, now: float) -> None:
-        upstream = self._errand.upstream
+        upstream = self._carriage.errand.upstream
         if upstream is None:  # it waits, or a connection is being made
             if self._patience.late(now, begun=self._delivery.begun):
                 self._end_badly(not_begun())
@@ -370,8 +353,10 @@ class Exchange:
         stalled = target.stalled(now) and self._plane.table.better(self.model, now, target, self._wanted)
         begun = self._delivery.begun
         if verdict := self._patience.verdict(now, upstream.heard_at, begun=begun, stalled=stalled):
-            self._errand.drop()
+            self._carriage.errand.drop()
             self._impatient(verdict, target, now)
+        elif not begun and self._peek.stream is True:
+            self._carriage.hedge(self.model, self._switch)
 
     def _impatient(self, verdict: Verdict, target: Target, now: float) -> None:
         if verdict == "late":
@@ -389,14 +374,21 @@ class Exchange:
 
     @property
     def _target(self) -> Target | None:
-        return self._place.target
+        return self._carriage.place.target
+
+    def _switch(self, upstream: Upstream) -> None:
+        """A second replica has begun first."""
+        self._accepted = False
+        upstream.hand_to(self)
+        self.on_answer(upstream)
 
     def _over_with(self, status: int) -> None:
         self._over = True
-        self._errand.end()
+        self._carriage.unhedge()
+        self._carriage.errand.end()
         if self._plane.held:
             self._plane.held.pop(self, None)
         if self.standing is not NOBODY:
             self._plane.lobby.leave(self.standing, self.model)
-        self._account.close(self.request_id, status, self._delivery, self._target, sent=self._errand.sent)
-        self._place.release()
+        self._account.close(self.request_id, status, self._delivery, self._target, sent=self._carriage.errand.sent)
+        self._carriage.place.release()

@@ -62,6 +62,8 @@ class _Reading(Collector):
         yield _count("broken_streams", "Answers that ended by an error after they had begun.", stats.broken)
         yield _count("resumed_streams", "Times that a stream went on from another replica.", stats.resumed)
         yield _count("stalled", "Requests taken from a replica that made no progress.", stats.stalls)
+        yield _count("hedged", "Streams whose beginning a second replica was asked for.", stats.hedged)
+        yield _count("hedges_won", "Of these, those that the second replica began first.", stats.hedges_won)
         yield _count("client_left", "Requests whose client went away before the end.", stats.left)
         yield _count("load_gaps", "Times that events of a replica were missed.", stats.load_gaps)
 

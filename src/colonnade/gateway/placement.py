@@ -15,7 +15,19 @@ SLACK = 0.05
 class Placement:
     """`target` has the request now. Its body is hashed only where there is a choice that depends on it."""
 
-    __slots__ = ("_ask", "_body", "_chance", "_charge", "_noise", "_plane", "_probe", "_tenant", "target")
+    __slots__ = (
+        "_ask",
+        "_at",
+        "_body",
+        "_chance",
+        "_charge",
+        "_noise",
+        "_plane",
+        "_probe",
+        "_tenant",
+        "model",
+        "target",
+    )
 
     def __init__(self, plane: Plane, body: bytes) -> None:
         self._plane = plane
@@ -26,12 +38,20 @@ class Placement:
         self._chance = 0.0
         self._charge: Charge | None = None
         self._probe = False
+        self.model = ""
+        self._at = 0.0
         self.target: Target | None = None
 
     def admit(self, tenant: str, noise: bytes) -> None:
         """`noise`: random bytes, of which the last four are for this."""
         self._tenant = tenant
         self._noise = noise
+
+    def another(self) -> Placement:
+        """For the same request."""
+        other = Placement(self._plane, self._body)
+        other.admit(self._tenant, self._noise)
+        return other
 
     def choose(
         self, model: str, tried: tuple[Target, ...], epoch: str, fingerprint: str, *, stream: bool, late: bool
@@ -43,6 +63,7 @@ class Placement:
             self._read(model, stream=stream)
         target = table.choose(model, now, tried, epoch, fingerprint, self._ask, self._chance, late=late)
         self.target, self._probe = target, target.probing
+        self.model, self._at = model, now
         if self._ask is not NOTHING:
             charge = self._charge = table.charge(target, self._ask, now, heard=stream)
             if not stream:  # it says nothing until it is whole: reckon with what is known of the replica
@@ -61,11 +82,19 @@ class Placement:
 
     def began(self) -> None:
         """The first of a stream is here: its prompt is computed."""
+        if self._at:
+            self._plane.hedging.began(self.model, self.waited)
+            self._at = 0.0
         charge = self._charge
         if charge is not None:
             charge.target.rates.began(charge.work, self._plane.now() - charge.at)
             self._settle(charge)
             self._plane.lobby.wake()
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the replica got it, of one that has not begun; else 0."""
+        return self._plane.now() - self._at if self._at else 0.0
 
     def release(self) -> None:
         """The replica has it no longer."""

@@ -14,6 +14,7 @@ import msgspec
 from colonnade.gateway.admission import NOISE, Keys
 from colonnade.gateway.bill import Bill
 from colonnade.gateway.budgets import Budgets
+from colonnade.gateway.hedging import Hedging
 from colonnade.gateway.lobby import Lobby
 from colonnade.gateway.policies import POLICIES
 from colonnade.gateway.quota import Quotas
@@ -127,6 +128,7 @@ class Plane:
         self.heard: float | None = None
         """When the control plane was heard last, by `now`; None where there is none."""
         self.budget = RetryBudget()
+        self.hedging = Hedging(settings.hedge_share)
         self.rescues = RetryBudget(share=1.0, most=4096.0)
         """Of requests whose replica was lost: it takes all of its requests at once, so the reserve is what several may
         carry; a request has its own bound (`resume.FRUITLESS`)."""

@@ -290,18 +290,22 @@ class RetryBudget:
     Each request earns `share` of a try, `most` are kept. After gRPC's retry throttling (A6) and Finagle's budgets.
     """
 
-    def __init__(self, share: float = 0.1, most: float = 20.0) -> None:
+    def __init__(self, share: float = 0.1, most: float = 20.0, saved: float | None = None) -> None:
+        """`saved`: what it begins with; None: all that it may keep."""
         self._share = share
         self._most = most
-        self._tries = most
+        self._tries = most if saved is None else saved
 
     def earn(self) -> None:
         if self._tries < self._most:
             self._tries = min(self._most, self._tries + self._share)
 
+    def left(self) -> bool:
+        return self._tries >= 1
+
     def spend(self) -> bool:
         """Whether one more try may be made."""
-        if self._tries < 1:
+        if not self.left():
             return False
         self._tries -= 1
         return True

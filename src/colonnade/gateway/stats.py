@@ -69,6 +69,10 @@ class Stats:
     """Requests taken from a replica that made no progress."""
     resumed: int = 0
     """Times that a stream went on from another replica."""
+    hedged: int = 0
+    """Streams that a second replica was asked for."""
+    hedges_won: int = 0
+    """Of these, those that it began first."""
     load_gaps: int = 0
 
     def used(self, tenant: str, prompt: int, completion: int) -> None:

@@ -101,6 +101,10 @@ class Upstream(asyncio.Protocol):
         self.dead = True
         self.transport.abort()
 
+    def hand_to(self, receiver: Receiver) -> None:
+        """What is there and what follows is another's."""
+        self._receiver = receiver
+
     def done(self) -> None:
         """The answer was taken whole: keep the connection for another request, if it can be."""
         self._receiver = None

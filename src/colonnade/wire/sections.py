@@ -50,6 +50,11 @@ class GatewaySettings:
         units.DURATION,
         "A request whose replica was lost, or that finds none that can be reached, waits this long for one.",
     )
+    hedge_share: float = setting(
+        0.02,
+        units.PERCENT,
+        "Streams of which a second replica may be asked, when the first is late to begin, as a share of all; 0: none.",
+    )
     shutdown_timeout: float = setting(10.0, units.DURATION, "On SIGTERM, requests in flight may take this long to end.")
 
 
