@@ -7,6 +7,8 @@ from colonnade.engine.limits import Limits
 from colonnade.engine.request import Request
 from colonnade.engine.step import Admit, Chunk, Step
 
+_UNSCORED = (0, 0)
+
 
 class Draft:
     def __init__(self, limits: Limits, running: int) -> None:
@@ -37,12 +39,14 @@ class Draft:
 
     def add(self, request: Request, guess: Proposal = NOTHING) -> None:
         """The request's next chunk, as long as there is budget for it."""
-        start = request.computed
-        known = self._end(request, start)
+        start, pages = request.computed, request.pages
+        known = start + min(request.wanted - start, self.budget, self._most)
+        scored = _UNSCORED
+        if request.scoring is not None:
+            known, scored = self._score(request, start, known)
         if known == start:
             return
         sample, drafts = known == request.wanted, len(guess.tokens)
-        scored = request.to_score(start, known)
         end = known + drafts
         request.computed = end
         request.wanted += sample + drafts
@@ -50,16 +54,18 @@ class Draft:
         request.in_flight += 1
         self.budget -= end - start
         self.spare -= drafts
-        self._scores -= scored[1] - scored[0]
-        pages = tuple(request.pages[start:end])
-        self._chunks.append(Chunk(request.slot, start, pages, sample, guess.tokens, guess.chances, scored))
+        own = (pages[start],) if end - start == 1 else tuple(pages[start:end])
+        self._chunks.append(Chunk(request.slot, start, own, sample, guess.tokens, guess.chances, scored))
         self.rows.append(request)
 
-    def _end(self, request: Request, start: int) -> int:
-        """How far it may be computed."""
-        end = start + min(request.wanted - start, self.budget, self._most)
+    def _score(self, request: Request, start: int, end: int) -> tuple[int, tuple[int, int]]:
+        """How far it may be computed, and which of that is scored."""
         first, last = request.to_score(start, end)
-        return end if last - first <= self._scores else first + self._scores
+        if last - first > self._scores:
+            end = first + self._scores
+            first, last = request.to_score(start, end)
+        self._scores -= last - first
+        return end, (first, last)
 
     def step(self, number: int) -> Step:
         return Step(number, tuple(self._admits), tuple(self._chunks))

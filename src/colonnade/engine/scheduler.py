@@ -37,13 +37,13 @@ from dataclasses import replace
 
 from colonnade.engine.cache import Cache
 from colonnade.engine.draft import Draft
-from colonnade.engine.drafter import Drafter, Proposal
+from colonnade.engine.drafter import NOTHING, Drafter, Proposal
 from colonnade.engine.limits import Limits
 from colonnade.engine.queue import Policy
 from colonnade.engine.request import Request, State, enlist
 from colonnade.engine.speculation import Speculation
 from colonnade.engine.step import Chunk, Drawn, Result, Scored, Step
-from colonnade.wire.messages import CacheChange, Delta, Load, Refused, Submit
+from colonnade.wire.messages import CacheChange, Delta, Load, Logprob, Refused, Submit
 
 
 class Scheduler:
@@ -123,6 +123,7 @@ class Scheduler:
     def _plan_together(self, draft: Draft) -> None:
         retracted = self.retractions
         prefilling: list[Request] = []
+        guesses = self.speculation.guesses
         for request in self._running.copy():
             pending = request.pending
             if pending > 1:
@@ -130,7 +131,7 @@ class Scheduler:
             elif pending and request.state is State.RUNNING:
                 if request.computed == len(request.pages) and not self._extend(request):
                     break  # those after it are more junior: what pages they leave are for this one
-                draft.add(request, self._guess(draft, request))
+                draft.add(request, self._guess(draft, request) if guesses or request.ahead else NOTHING)
         for request in prefilling:
             if request.state is State.RUNNING:
                 draft.add(request)
@@ -258,7 +259,8 @@ class Scheduler:
             return self._end(request, draw.error)
         request.tokens.append(draw.token)
         request.ahead = draw.ahead
-        return self._tell(request, chunk, [draw])
+        logprobs = None if draw.logprob is None else [draw.logprob]
+        return self._tell(request, chunk, [draw.token], logprobs, draw.vector)
 
     def _accept(self, request: Request, chunk: Chunk, draws: list[Drawn]) -> Iterator[Delta]:
         """Each draw but the last is a draft that was right. An error ends the request after what came before it."""
@@ -269,22 +271,23 @@ class Scheduler:
         self.speculation.learn(request, len(chunk.drafts), accepted)
         request.ahead = draws[-1].ahead
         if taken:
-            yield self._tell(request, chunk, sound[:taken])
+            logprobs = [draw.logprob for draw in sound[:taken] if draw.logprob is not None] or None
+            yield self._tell(request, chunk, [draw.token for draw in sound[:taken]], logprobs)
         if draws[-1].error and request.state is State.RUNNING:
             yield self._end(request, draws[-1].error)
 
-    def _tell(self, request: Request, chunk: Chunk, draws: list[Drawn]) -> Delta:
+    def _tell(
+        self, request: Request, chunk: Chunk, tokens: list[int], logprobs: list[Logprob] | None, vector: bytes = b""
+    ) -> Delta:
         """What was drawn and taken, and whether it ends with that."""
         if not request.shared:
             self.cache.share(request, chunk.known)
         finish = request.finish
         if finish is not None:
             self._drain(request)
-        position = len(request.tokens) - len(draws) - request.prompt_length
-        logprobs = [draw.logprob for draw in draws if draw.logprob is not None] or None
+        position = len(request.tokens) - len(tokens) - request.prompt_length
         cached, request.untold = request.untold, 0
-        vector = draws[-1].vector
-        return Delta(request.key, position, [draw.token for draw in draws], logprobs, finish, cached, vector=vector)
+        return Delta(request.key, position, tokens, logprobs, finish, cached, vector=vector)
 
     def _tell_scores(self, request: Request, chunk: Chunk, scores: Scored) -> Delta:
         if scores.error:

@@ -26,6 +26,11 @@ class Speculation:
         self.accepted = 0
         """Those of them that became part of an answer."""
 
+    @property
+    def guesses(self) -> bool:
+        """Whether it may propose what no grammar foresees."""
+        return self._drafter is not None
+
     def propose(self, request: Request, spare: int) -> Proposal:
         """A chain of at most `spare` tokens. Every one may be followed by another: none ends the request."""
         if (self._drafter is None and not request.ahead) or request.wanted > len(request.tokens):
