@@ -18,7 +18,7 @@ from colonnade.drivers import Announced, Driver, DriverEvent, Exited, Life, Repl
 from colonnade.wire.errors import SetupError
 
 E = TypeVar("E", Started, Announced, Exited)
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 STAND_IN = Path(__file__).with_name("stand_in.py")
 
 
@@ -45,8 +45,8 @@ class Watcher:
     def find(self, kind: type[E], epoch: str) -> E | None:
         return next((e for e in self.seen if isinstance(e, kind) and e.life.epoch == epoch), None)
 
-    async def wait(self, kind: type[E], epoch: str) -> E:
-        async with asyncio.timeout(PATIENCE_S), self._news:
+    async def wait(self, kind: type[E], epoch: str, within: float = PATIENCE_S) -> E:
+        async with asyncio.timeout(within), self._news:
             await self._news.wait_for(lambda: self.find(kind, epoch) is not None)
         found = self.find(kind, epoch)
         assert found is not None

@@ -30,6 +30,7 @@ HELD = 64 << 20
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--epoch", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--slow-stop", type=Path)
     parser.add_argument("--ready-after", type=Path)
     parser.add_argument("--stall-on", type=Path)
@@ -92,9 +93,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if options.deaf else lambda *_: told.set())
     if options.child:
         Face.child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Face)
+    server = ThreadingHTTPServer((options.host, 0), Face)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_address[1]}"
+    url = f"http://{options.host}:{server.server_address[1]}"
     sys.stdout.write(json.dumps({"url": url, "events": "", "epoch": options.epoch, "pid": os.getpid()}) + "\n")
     sys.stdout.flush()
     threading.Thread(target=life_line, args=(told,), daemon=True).start()

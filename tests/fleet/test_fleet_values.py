@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from colonnade.drivers import ADDRESS
 from colonnade.fleet.board import Board
 from colonnade.fleet.epochs import base36, epochs
 from colonnade.fleet.home import Lock
@@ -61,7 +62,7 @@ def test_a_replicas_command_line() -> None:
     wanted = Deployment("tiny", "tiny-model", 1, 4, {"threads": "2", "engine.prefix-cache": "false"})
     spec = replica_spec(Start("tiny-0", "e1", wanted, 3), Path("/home"))
     assert spec.argv[1:] == (
-        *("-m", "colonnade.replica", "--model", "tiny-model", "--host", "127.0.0.1", "--port", "0"),
+        *("-m", "colonnade.replica", "--model", "tiny-model", "--host", ADDRESS, "--port", "0"),
         *("--epoch", "e1", "--served-name", "tiny", "--no-prefix-cache", "--threads=2"),
     )
     assert spec.env == {"COLONNADE_HOME": "/home"}

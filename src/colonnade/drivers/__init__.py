@@ -1,6 +1,7 @@
 """Start and stop replicas: five idempotent verbs and a watch, no policy."""
 
 from colonnade.drivers.base import (
+    ADDRESS,
     Announced,
     Capabilities,
     Driver,
@@ -13,6 +14,7 @@ from colonnade.drivers.base import (
 from colonnade.drivers.local import LocalDriver, stop_all
 
 __all__ = [
+    "ADDRESS",
     "Announced",
     "Capabilities",
     "Driver",

@@ -19,6 +19,9 @@ from typing import Protocol
 
 import msgspec
 
+ADDRESS = "%ADDRESS%"
+"""In a command line: the address of the machine that the driver chooses, for the replica to listen on."""
+
 
 class ReplicaSpec(msgspec.Struct, frozen=True):
     """What to run. `env` is added to the driver's own. `labels` mean nothing to it and come back with each Life."""

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from colonnade.drivers.base import Announced, Capabilities, DriverEvent, Exited, Life, ReplicaSpec, Started
+from colonnade.drivers.base import ADDRESS, Announced, Capabilities, DriverEvent, Exited, Life, ReplicaSpec, Started
 from colonnade.drivers.grants import Grant, Grants
 from colonnade.drivers.memory import too_much
 from colonnade.drivers.output import LogFolder, announcement, last_line, turn_over
@@ -53,12 +53,15 @@ _TURN_OVER_S = 5.0
 
 class LocalDriver:
     """`home`: the state folder. `log_limit`: bytes at which a life's log is turned over. `linger`: seconds that a warm
-    process stays without a life of its own; 0: there is none.
+    process stays without a life of its own; 0: there is none. `address`: of this machine, as replicas are reached at.
 
     A driver is the only one of its home: the caller sees to that (`fleet.agent` holds a lock).
     """
 
-    def __init__(self, home: Path, *, log_limit: int = LOG_LIMIT, linger: float = 0.0) -> None:
+    def __init__(
+        self, home: Path, *, log_limit: int = LOG_LIMIT, linger: float = 0.0, address: str = "127.0.0.1"
+    ) -> None:
+        self._address = address
         self._records = RecordBook(home / "replicas")
         self._logs = LogFolder(home / "logs")
         self._zygotes = Zygotes(home / "logs", linger, LIFE_VARIABLE)
@@ -92,6 +95,7 @@ class LocalDriver:
         key = (spec.id, spec.epoch)
         if key in self._running or key in self._starting:
             return
+        spec = replace(spec, argv=tuple(self._address if word == ADDRESS else word for word in spec.argv))
         grant = self._grants.take(key, spec.cores, spec.gpus, spec.memory)
         self._starting.add(key)
         try:
@@ -145,6 +149,10 @@ class LocalDriver:
 
     async def logs(self, id: str, tail: int) -> str:
         return self._logs.tail(id, tail)
+
+    def log_tails(self, id: str, tail: int) -> dict[str, str]:
+        """The same, life by life."""
+        return self._logs.tails(id, tail)
 
     async def watch(self) -> AsyncIterator[DriverEvent]:
         while (event := await self._events.get()) is not None:

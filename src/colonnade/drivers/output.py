@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -52,14 +53,28 @@ class LogFolder:
 
     def tail(self, id: str, lines: int) -> str:
         """The last lines over all lives that are kept, each life under a line with its file's name."""
+        return joined(self.tails(id, lines), lines)
+
+    def tails(self, id: str, lines: int) -> dict[str, str]:
+        """The last lines of each life that is kept, by the name of its file."""
+        return {path.name: self._said(path, lines) for path in self.lives(id)}
+
+    def _said(self, path: Path, lines: int) -> str:
         kept: deque[str] = deque(maxlen=max(0, lines))
-        for path in self.lives(id):
-            kept.append(f"==> {path.name} <==\n")
-            for each in (turned(path), path):
-                if each.exists():
-                    with each.open(encoding="utf-8", errors="replace") as file:
-                        kept.extend(line if line.endswith("\n") else line + "\n" for line in file)
+        for each in (turned(path), path):
+            if each.exists():
+                with each.open(encoding="utf-8", errors="replace") as file:
+                    kept.extend(line if line.endswith("\n") else line + "\n" for line in file)
         return "".join(kept)
+
+
+def joined(said: Mapping[str, str], lines: int) -> str:
+    """At most the last lines of several lives, oldest first, each life under a line with its file's name."""
+    kept: deque[str] = deque(maxlen=max(0, lines))
+    for name in sorted(said):
+        kept.append(f"==> {name} <==\n")
+        kept.extend(said[name].splitlines(keepends=True))
+    return "".join(kept)
 
 
 def turned(path: Path) -> Path:

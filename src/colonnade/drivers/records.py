@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -62,3 +63,20 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     finally:
         os.close(file)
     beside.replace(path)
+
+
+class Lock:
+    """Held as long as its process lives: the kernel lets go of it, however the process ends."""
+
+    def __init__(self, path: Path, holder: str) -> None:
+        """Raises SetupError when another process holds it."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._fd)
+            hint = "`colonnade ps` shows what runs; --home DIR names another folder"
+            raise SetupError(f"{holder} runs in this home already ({path} is locked)", hint=hint) from error
+
+    def release(self) -> None:
+        os.close(self._fd)

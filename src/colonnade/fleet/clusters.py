@@ -44,6 +44,8 @@ def read_cluster(file: Path) -> ClusterSpec:
         raise SetupError(f"{file} does not say what a cluster is: {error}", hint=hint) from error
     if NAME.fullmatch(spec.name) is None:
         raise SetupError(f"{file}: {spec.name!r} is not a name", hint="up to 63 letters, digits, dots and dashes")
+    if spec.address and spec.driver != "ray":
+        raise SetupError(f"{file}: an address is for `driver: ray`", hint="docs/ray.md has an example")
     for resource, offer in spec.resources.items():
         if not (0 <= (offer.committed or 0) <= offer.capacity and offer.price >= 0):
             hint = "0 <= committed <= capacity, and a price of 0 or more"

@@ -12,13 +12,13 @@ replicas/, logs/    the local driver's (colonnade.drivers.local)
 
 from __future__ import annotations
 
-import fcntl
-import os
 from pathlib import Path
 
 import msgspec
 
-from colonnade.wire.errors import SetupError
+from colonnade.drivers.records import Lock
+
+__all__ = ["ControlFile", "Home", "Lock"]
 
 
 class ControlFile(msgspec.Struct, frozen=True):
@@ -62,20 +62,3 @@ class Home:
     def read_control(self) -> ControlFile:
         """Raises OSError, or msgspec.DecodeError."""
         return msgspec.json.decode(self.control.read_bytes(), type=ControlFile)
-
-
-class Lock:
-    """Held as long as its process lives: the kernel lets go of it, however the process ends."""
-
-    def __init__(self, path: Path, holder: str) -> None:
-        """Raises SetupError when another process holds it."""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._fd)
-            hint = "`colonnade ps` shows what runs; --home DIR names another folder"
-            raise SetupError(f"{holder} runs in this home already ({path} is locked)", hint=hint) from error
-
-    def release(self) -> None:
-        os.close(self._fd)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from colonnade.drivers import ReplicaSpec
+from colonnade.drivers import ADDRESS, ReplicaSpec
 from colonnade.fleet.orders import Start
 from colonnade.fleet.versions import template
 from colonnade.packages.building.address import is_version, place_of
@@ -28,7 +28,7 @@ def replica_spec(start: Start, home: Path) -> ReplicaSpec:
     flags = settings_argv(wanted.settings, wanted.model)
     argv = (
         *_program(wanted.model),
-        *("--host", "127.0.0.1", "--port", "0", "--epoch", start.epoch, "--served-name", wanted.name),
+        *("--host", ADDRESS, "--port", "0", "--epoch", start.epoch, "--served-name", wanted.name),
         *flags,
     )
     env = {"COLONNADE_HOME": str(home)}

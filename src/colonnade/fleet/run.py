@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 import uvicorn
 
-from colonnade.drivers import LocalDriver
+from colonnade.drivers import Driver, LocalDriver
+from colonnade.drivers.ray import RayDriver
 from colonnade.drivers.records import write_atomically
 from colonnade.fleet.agent import Agent
 from colonnade.fleet.api import application
@@ -145,7 +146,7 @@ async def run_agent(
     lock = Lock(home.run / "agent.lock", "an agent")
     line = LifeLine()
     try:
-        driver = LocalDriver(home.path, log_limit=settings.log_limit, linger=settings.linger)
+        driver = driver_of(home.path, settings, cluster, spec)
         access = partial(access_of, home, url, await agents_token(home, cluster, url, token_file))
         starts = partial(replica_spec, home=home.path)
         agent = Agent(home, cluster, driver, access, starts, policy_of(settings), spec)
@@ -154,6 +155,13 @@ async def run_agent(
     finally:
         line.close()
         lock.release()
+
+
+def driver_of(home: Path, settings: FleetSettings, cluster: str, spec: ClusterSpec | None) -> Driver:
+    """What the cluster's file asks for, or the local one."""
+    if spec is None or spec.driver == "local":
+        return LocalDriver(home, log_limit=settings.log_limit, linger=settings.linger)
+    return RayDriver(home, spec.address, cluster, log_limit=settings.log_limit, linger=settings.linger)
 
 
 async def _first_conflict(work: Coroutine[Any, Any, None]) -> None:

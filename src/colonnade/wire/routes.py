@@ -301,6 +301,10 @@ class ClusterSpec(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknow
     owner: Literal["managed", "byo"] = "managed"
     """`byo`: brought by the customer."""
     resources: dict[str, Offer] = {}
+    driver: Literal["local", "ray"] = "local"
+    """What its agent starts replicas with: on its own machine, or on the nodes of a Ray cluster."""
+    address: str = ""
+    """Of the Ray cluster; `auto`: the one that the agent's machine belongs to; empty: one is begun there."""
 
 
 class Observed(msgspec.Struct, frozen=True):
