@@ -74,9 +74,11 @@ struct Avx2Lanes {
     }
 };
 
-// Eight 32-bit sums of products.
+// Eight 32-bit sums of products. Kept as what they are: of a sum in the type that stands for any integers, the compiler makes
+// a copy at each step.
 struct Avx2Lanes::Ints {
-    __m256i v;
+    using Eight = int32_t __attribute__((vector_size(32)));
+    Eight v;
 
     // Two numbers for each of the eight: those of the weight's rows, and one pair of activations for all.
     struct Pairs {
@@ -88,9 +90,9 @@ struct Avx2Lanes::Ints {
         __builtin_memcpy(&both, p, 4);
         return {_mm256_set1_epi32(both)};
     }
-    static Ints zero() { return {_mm256_setzero_si256()}; }
-    static Ints dot(Pairs a, Pairs b, Ints c) { return {_mm256_add_epi32(c.v, _mm256_madd_epi16(a.v, b.v))}; }
-    Avx2Lanes floats() const { return {_mm256_cvtepi32_ps(v)}; }
+    static Ints zero() { return {Eight{}}; }
+    static Ints dot(Pairs a, Pairs b, Ints c) { return {c.v + reinterpret_cast<Eight>(_mm256_madd_epi16(a.v, b.v))}; }
+    Avx2Lanes floats() const { return {_mm256_cvtepi32_ps(reinterpret_cast<__m256i>(v))}; }
 };
 
 }  // namespace colonnade

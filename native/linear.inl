@@ -5,9 +5,12 @@
 
 namespace colonnade {
 
-// Columns that a pass over many rows keeps in the first-level cache. The accumulators rest in `out` between passes,
+// Columns of a pass over many rows, and the rows of one: both were measured. The accumulators rest in `out` between passes,
 // in float32 as in the registers, so the cut leaves no trace in the result.
-constexpr int64_t kBlock = 256;
+constexpr int64_t kBlock = 512;
+constexpr int64_t kTogether = 96;
+// Up to so many rows fit the second-level cache whole: panels come one after another then, as they lie in memory.
+constexpr int64_t kStreamed = 32;
 constexpr int64_t kMostRows = 6;
 constexpr int64_t kAhead = 2048;  // Bytes between what is used and what is fetched.
 
@@ -139,22 +142,35 @@ const float* linear_block(const Brief* w, int64_t columns, float* wide) {
     return wide;
 }
 
-// Many rows: a block of a panel stays in the cache while groups of nearly equal size pass over it.
+// Rows that stay in the second-level cache while all panels pass over a block of their columns. A block of a panel stays in the
+// first-level cache while groups of rows of nearly equal size pass over it; what the next group adds to is asked for meanwhile.
 template <class L, class W>
-void linear_many(Rows x, const W* w, int64_t width, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+void linear_together(Rows x, const W* w, int64_t width, Rows out, int64_t tokens, int64_t begin, int64_t end) {
     float wide[kBlock * kPanel];
-    const int64_t stride = width * kPanel;
-    const int64_t groups = (tokens + kMostRows - 1) / kMostRows;
-    for (int64_t p = begin; p < end; p++)
-        for (int64_t k = 0; k < width; k += kBlock) {
-            const int64_t columns = width - k < kBlock ? width - k : kBlock;
+    const int64_t stride = width * kPanel, groups = (tokens + kMostRows - 1) / kMostRows;
+    for (int64_t k = 0; k < width; k += kBlock) {
+        const int64_t columns = width - k < kBlock ? width - k : kBlock;
+        for (int64_t p = begin; p < end; p++) {
             const float* block = linear_block<L>(w + p * stride + k * kPanel, columns, wide);
             for (int64_t g = 0; g < groups; g++) {
                 const int64_t first = tokens * g / groups, last = tokens * (g + 1) / groups;
-                linear_rows<L, 1>(last - first, x.row(first) + k, x.stride, block, stride, columns,
+                const int64_t next = last + kMostRows < tokens ? last + kMostRows : tokens;
+                for (int64_t t = last; t < next; t++) L::prefetch(out.row(t) + p * kPanel);
+                linear_rows<L, 1>(last - first, x.row(first) + k, x.stride, block, kPanel, columns,
                                   out.row(first) + p * kPanel, out.stride, k == 0);
             }
         }
+    }
+}
+
+template <class L, class W>
+void linear_many(Rows x, const W* w, int64_t width, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+    const int64_t parts = (tokens + kTogether - 1) / kTogether;
+    for (int64_t p = begin; tokens <= kStreamed && p < end; p++) linear_together<L>(x, w, width, out, tokens, p, p + 1);
+    for (int64_t i = 0; tokens > kStreamed && i < parts; i++) {
+        const int64_t first = tokens * i / parts, last = tokens * (i + 1) / parts;
+        linear_together<L>({x.row(first), x.stride}, w, width, {out.row(first), out.stride}, last - first, begin, end);
+    }
 }
 
 // Columns of 8-bit floats that are widened at a time: four panels of them stay in the first-level cache.

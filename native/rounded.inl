@@ -130,16 +130,26 @@ void rounded_rows(int64_t rows, Rounded x, const Panels& w, int64_t panel, int64
 }
 
 template <class L>
-void rounded_many(Rounded x, const Panels& w, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+void rounded_together(Rounded x, const Panels& w, Rows out, int64_t tokens, int64_t begin, int64_t end) {
     const int64_t groups = (tokens + kMostRounded - 1) / kMostRounded;
-    for (int64_t p = begin; p < end; p++)
-        for (int64_t k = 0; k < w.columns; k += kRoundedBlock) {
+    for (int64_t k = 0; k < w.columns; k += kRoundedBlock)
+        for (int64_t p = begin; p < end; p++) {
             const int64_t last = w.columns - k < kRoundedBlock ? w.columns : k + kRoundedBlock;
             for (int64_t g = 0; g < groups; g++) {
                 const int64_t first = tokens * g / groups, next = tokens * (g + 1) / groups;
                 rounded_rows<L>(next - first, x.from(first), w, p, k, last, out.row(first) + p * kPanel, out.stride);
             }
         }
+}
+
+template <class L>
+void rounded_many(Rounded x, const Panels& w, Rows out, int64_t tokens, int64_t begin, int64_t end) {
+    const int64_t parts = (tokens + kTogether - 1) / kTogether;
+    for (int64_t p = begin; tokens <= kStreamed && p < end; p++) rounded_together<L>(x, w, out, tokens, p, p + 1);
+    for (int64_t i = 0; tokens > kStreamed && i < parts; i++) {
+        const int64_t first = tokens * i / parts, last = tokens * (i + 1) / parts;
+        rounded_together<L>(x.from(first), w, {out.row(first), out.stride}, last - first, begin, end);
+    }
 }
 
 template <class L>
