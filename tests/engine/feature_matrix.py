@@ -185,6 +185,61 @@ def fp8_checkpoint(house: House) -> None:
     assert close(house, loaded, plain)
 
 
+def integers(house: House) -> None:
+    loaded = house.load(quantize="int8")
+    assert loaded.facts["quantisation"] == "int8-g128"
+    assert alike(house, loaded)
+
+
+def half_cache(house: House) -> None:
+    loaded = house.load(kv_dtype="float16")
+    assert loaded.facts["kv_dtype"] == "float16"
+    assert alike(house, loaded)
+
+
+def alike(house: House, loaded: LoadedWorker) -> bool:
+    """Whether rounding leaves answers what they are alone, in company, in small chunks and with drafts."""
+    alone = tokens(house.alone(loaded))
+    wanted = list(requests().values())
+    found = tokens(run(loaded, wanted, prefill_chunk=7, drafter=NgramDrafter(1)))
+    return all(found[key] == alone[key] for key in requests())
+
+
+def vectors(house: House) -> None:
+    """Of a prompt, alone in one piece, and among others in small ones."""
+    how = Sampling(max_tokens=1, temperature=0.0)
+    for pooling in ("last", "mean"):
+        wanted = [replace_struct(it, sampling=how, scoring=Scoring(pooling=pooling)) for it in requests().values()]
+        together = run(house.loaded, wanted, prefill_chunk=7, prefix_cache=False)
+        for each in wanted:
+            (alone,) = run(house.loaded, [each], prefix_cache=False)[each.key]
+            assert len(alone.vector) == 4 * house.tiny.model.config.hidden_size
+            assert [delta.vector for delta in together[each.key] if delta.vector] == [alone.vector]
+
+
+def jump_forward(house: House) -> None:
+    form = Grammar("regex", "(yes|no), that is what I think of [0-9]{3}")
+    wanted = list(requests(grammar=form, stop_token_ids=(2,), max_tokens=60).values())
+    on, off = (run(house.load(jump_forward=each), wanted) for each in (True, False))
+    assert tokens(on) == tokens(off)
+    assert all(len(on[key]) < len(off[key]) for key in requests())  # a delta for each pass
+
+
+def overlap(house: House) -> None:
+    """Each step is planned while the one before it is still to be committed."""
+    scheduler = Scheduler(Limits(pages=512, max_context=200, max_running=8))
+    answers: Answers = {key: [] for key in requests()}
+    for submit in requests().values():
+        assert scheduler.submit(submit) is None
+    ahead = scheduler.plan()
+    while (step := ahead) is not None:
+        ahead = scheduler.plan()
+        for delta in scheduler.commit(house.loaded.worker.run(step)):
+            answers[delta.key].append(delta)
+        ahead = ahead or scheduler.plan()
+    assert same(house, answers)
+
+
 def torch_kernels(house: House) -> None:
     assert close(house, house.loaded, house.load(kernels="torch"))
 
@@ -237,6 +292,11 @@ FEATURES: dict[str, Callable[[House], None]] = {
     "log-probabilities of prompts": scores,
     "penalties, logit bias": penalties,
     "grammars": grammar,
+    "jump-forward": jump_forward,
+    "steps planned ahead": overlap,
+    "vectors of prompts": vectors,
+    "weights in int8": integers,
+    "keys and values in float16": half_cache,
     "8-bit checkpoint by block": fp8_checkpoint,
     "torch kernels": torch_kernels,
     "weights exchanged in place": weight_update,

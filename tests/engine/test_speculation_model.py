@@ -43,9 +43,9 @@ def subject(folder: ModelFolder, prompts: list[list[int]], **extra: Any) -> Subj
     workers = {threads: load_worker(folder, replace(config, threads=threads)) for threads in (1, 2)}
     samplings = [
         Sampling(seed=1, max_tokens=24, temperature=0.0, logprobs=2),
-        Sampling(seed=2, max_tokens=30, temperature=0.8, logprobs=0),
+        Sampling(seed=2, max_tokens=26, temperature=0.8, logprobs=0),
         Sampling(seed=3, max_tokens=18, temperature=0.8, top_p=0.9, repetition_penalty=1.1, frequency_penalty=0.2),
-        Sampling(seed=4, max_tokens=30, temperature=0.8, **extra),
+        Sampling(seed=4, max_tokens=26, temperature=0.8, **extra),
     ]
     submits = [
         Submit(f"{i}.{j}", prompt, sampling, choice=j)
@@ -55,10 +55,12 @@ def subject(folder: ModelFolder, prompts: list[list[int]], **extra: Any) -> Subj
     return Subject(workers, workers[1].worker._vocab_size, submits)
 
 
-@pytest.fixture(scope="module", params=["shipped", "window of 20", "many experts", "latent attention"])
+@pytest.fixture(
+    scope="module", params=["colonnade-tiny", "colonnade-tiny-moe", "window of 20", "many experts", "latent attention"]
+)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Subject:
-    if request.param == "shipped":
-        folder = ModelFolder.open("colonnade-tiny")
+    if request.param.startswith("colonnade"):
+        folder = ModelFolder.open(request.param)
         tokens = Tokenizer.from_file(str(folder.tokenizer_path)).encode(TEXT).ids
         return subject(folder, [tokens, WALL], grammar=GRAMMAR, stop_token_ids=(2,))
     family, config = MODELS[request.param]
@@ -109,7 +111,7 @@ def undisturbed(model: Subject) -> dict[str, Output]:
 
 limits = st.builds(
     Limits,
-    pages=st.sampled_from([96, 128, 200, PAGES]),
+    pages=st.sampled_from([64, 96, 200, PAGES]),
     max_context=st.just(CONTEXT),
     max_running=st.integers(1, 6),
     step_tokens=st.sampled_from([4, 16, 64, 512]),
