@@ -96,6 +96,11 @@ def test_clauses_are_the_same_however_the_text_comes(text: str, cuts: list[int])
     assert "".join(" ".join(expected).split()) == "".join(text.split())
 
 
+def test_a_breath_that_is_cut_is_one_breath() -> None:
+    clauses = Clauses()
+    assert clauses.feed("Yes. ") + clauses.feed(" . Right") + clauses.rest() == ["Yes.", ".", "Right"]
+
+
 def test_a_time_is_one_clause() -> None:
     clauses = Clauses()
     assert clauses.feed("I have booked Ada for Friday at 14:30. Any") == ["I have booked Ada for Friday at 14:30."]

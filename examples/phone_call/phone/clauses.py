@@ -14,8 +14,8 @@ class Clauses:
         self._text = ""
 
     def feed(self, piece: str) -> list[str]:
-        *whole, self._text = _BREATH.split(self._text + piece)
-        return [each for each in whole if each]
+        *whole, self._text = _BREATH.split((self._text + piece).lstrip())
+        return whole
 
     def rest(self) -> list[str]:
         text, self._text = self._text.strip(), ""
