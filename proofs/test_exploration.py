@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -15,4 +16,9 @@ __all__ = ["start_replica"]
 
 def test_a_long_exploration(start_replica: Start, tmp_path: Path) -> None:
     replica = start_replica(TINY, "--grammar-timeout=5s")
-    print(explore(replica.url, tmp_path, "coverage,fuzzing", 300))
+    said = explore(replica.url, tmp_path, "coverage,fuzzing", 300)
+    print(said)
+    found = re.search(r"(\d+) generated, (\d+) passed", said)
+    assert found, said
+    assert found[1] == found[2]
+    assert int(found[1]) > 1000

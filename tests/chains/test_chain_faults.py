@@ -8,20 +8,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
 import pytest
 from chain_rig import rig, until
+from impostors import GREETING, Speak, impostor
 
 from colonnade import chains
 from colonnade.chains import client as client_module
-from colonnade.chains.address import Address
 from colonnade.chains.frames import Kind, encode
 from colonnade.chains.graph import contract_of, open_chain
 from colonnade.chains.links import WireLink
-from colonnade.chains.notes import Hello, Order
+from colonnade.chains.notes import Order
 from colonnade.chains.notes import encode as note
 from colonnade.chains.retries import SAVED
 from colonnade.wire.errors import ColonnadeError, Conflict, DeadlineExceeded, Overloaded, ReplicaLost, StepFailed
@@ -104,31 +103,6 @@ async def test_5_inline_is_as_remote_is() -> None:
 
 
 # Peers that are no steps.
-
-Speak = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-GREETING = b"".join(encode(Kind.HELLO, 0, note(Hello("Tail"))))
-
-
-@asynccontextmanager
-async def impostor(folder: Path, speak: Speak) -> AsyncIterator[client_module.Client]:
-    """A client of something that listens where a step should."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await speak(reader, writer)
-        finally:
-            writer.close()
-
-    path = str(folder / "s")
-    server = await asyncio.start_unix_server(serve, path)
-    node = open_chain(Path(__file__).with_name("shop.py")).node("Blobs")
-    link = WireLink("Blobs", Address(path=path))
-    try:
-        yield client_module.Client("Blobs", contract_of(node.step), node.options, link)
-    finally:
-        await link.close()
-        server.close()
-        await server.wait_closed()
 
 
 async def greets_and_lies(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
