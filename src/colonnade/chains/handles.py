@@ -6,6 +6,7 @@ import asyncio
 import random
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -22,6 +23,7 @@ from colonnade.chains.request import CURRENT, Request
 from colonnade.chains.retries import Failure, RetryBudget, pause, seek
 from colonnade.wire.errors import CapacityError, ColonnadeError, DeadlineExceeded
 
+ENDLESS = nullcontext()
 MOST_SPANS = 1000
 """Of a step's own calls in one request: the first ones are in its trace."""
 
@@ -155,8 +157,8 @@ class Handle:
         left = calling.deadline - asyncio.get_running_loop().time()
         return Order(hop_budget(left), calling.order.request, calling.order.trace, calling.order.feeds)
 
-    def _limit(self, calling: Calling) -> asyncio.Timeout:
-        return asyncio.timeout_at(None if self._link.keeps_time else calling.deadline)
+    def _limit(self, calling: Calling) -> AbstractAsyncContextManager[object]:
+        return ENDLESS if self._link.keeps_time else asyncio.timeout_at(calling.deadline)
 
     async def _encoded(self, feed: AsyncIterator[Any]) -> AsyncIterator[Parts]:
         async for item in feed:
