@@ -6,14 +6,17 @@ import sys
 import threading
 from pathlib import Path
 
+from colonnade.engine import process
 from colonnade.engine.__main__ import main
 from colonnade.engine.config import EngineConfig
 from colonnade.engine.oracle import OracleWorker
 from colonnade.engine.process import Servable
+from colonnade.engine.scheduler import Scheduler
 from colonnade.engine.step import Result, Step
 from colonnade.wire.errors import BadModel
 
 VOCAB, PAGES, CONTEXT = 101, 256, 128
+LOST = 10
 POISON, TAR = 97, 98
 """Prompts that begin with these make a step raise, or never end."""
 
@@ -31,11 +34,21 @@ class Moody(OracleWorker):
         return result
 
 
+class Leaky(Scheduler):
+    """Has a defect: with its cache it drops pages that it forgets."""
+
+    def drop(self) -> None:
+        super().drop()
+        self.cache.pages.take(LOST)
+
+
 def load(model: str, config: EngineConfig, cache: Path) -> Servable:
     if model == "missing":
         raise BadModel("no such model", hint="name one that is there")
     if model == "crash":
         raise ZeroDivisionError("while loading")
+    if model == "leaky":
+        process.Scheduler = Leaky
     limits = config.limits(pages=PAGES, max_context=CONTEXT, vocab_size=VOCAB)
     return Servable(
         Moody(config.max_running, PAGES, VOCAB), limits, "oracle", {"kernels": "oracle"}, overlap=config.overlaps

@@ -134,6 +134,20 @@ def test_says_what_it_loaded_and_ends_with_stdin(tmp_path: Path) -> None:
     assert face.process.returncode == 0
 
 
+def test_leaked_pages_are_withdrawn_with_a_line_in_the_log_and_it_goes_on(tmp_path: Path) -> None:
+    face = Face(tmp_path, model="leaky")
+    assert isinstance(face.receive(), Loaded)
+    face.send(Drop())
+    while face.load.pages_total != oracle_engine.PAGES - oracle_engine.LOST:
+        face.receive()
+    assert face.load.pages_used == 0
+    asked = submit("on", max_tokens=5)
+    face.send(asked)
+    assert tokens(face.collect("on")["on"]) == output(asked)
+    assert f"{oracle_engine.LOST} pages had no owner and were withdrawn" in (tmp_path / "log").read_text()
+    face.close()
+
+
 def test_answers_many_and_publishes_load_and_cache(face: Face) -> None:
     requests = [submit(f"r{i}", seed=i, max_tokens=5 + i) for i in range(6)]
     face.send(*requests)

@@ -506,7 +506,9 @@ def test_leaked_pages_are_withdrawn_and_the_limits_follow() -> None:
     bench = Bench(pages=50)
     assert bench.scheduler.audit() == set()
     lost = bench.scheduler.cache.pages.take(10)
+    assert bench.scheduler.load().pages_used == 10
     assert bench.scheduler.audit() == set(lost)
+    assert (bench.scheduler.load().pages_used, bench.scheduler.load().pages_total) == (0, 40)
     bench.scheduler.validate()
     refused = bench.submit("a", [1] * 40)
     assert refused is not None
