@@ -78,10 +78,10 @@ async def rig(kind: str, file: Path = SHOP) -> AsyncIterator[Rig]:
 
 
 async def until(condition: Callable[[], bool], what: str) -> None:
-    """Lets the loop run until it is so; at most 20 s."""
+    """Lets the loop take turns until it is so; at most 60 s."""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not condition():
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(0)
     except TimeoutError:
-        raise AssertionError(f"not so within 20 s: {what}") from None
+        raise AssertionError(f"not so within 60 s: {what}") from None

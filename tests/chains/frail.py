@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 
 from colonnade import chains
 from colonnade.chains import Options, Step, depends, entry
 
 
 async def work(mark: str) -> int:
-    """Says in the file `mark` who works; ends when `mark`.go is there; says in `mark`.cancelled if it may not."""
-    Path(mark).write_text(str(os.getpid()))
+    """Says into the pipe `mark` who works; ends when the pipe `mark`.go has something; says so if it may not."""
+    said = os.open(mark, os.O_WRONLY)
+    go = os.open(f"{mark}.go", os.O_RDONLY | os.O_NONBLOCK)
+    came = asyncio.Event()
+    asyncio.get_running_loop().add_reader(go, came.set)
     try:
-        while not Path(f"{mark}.go").exists():
-            await asyncio.sleep(0.01)
+        os.write(said, f"{os.getpid()}\n".encode())
+        await came.wait()  # what is in it stays, for the next call
     except asyncio.CancelledError:
-        Path(f"{mark}.cancelled").touch()
+        os.write(said, b"cancelled\n")
         raise
+    finally:
+        asyncio.get_running_loop().remove_reader(go)
+        os.close(go)
+        os.close(said)
     return os.getpid()
 
 

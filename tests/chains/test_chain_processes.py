@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chain_rig import until
 
 from colonnade import chains
 from colonnade.chains.client import Client
@@ -74,25 +74,75 @@ def connect(running: Running) -> Any:
     return chains.connect(running.said["address"], module().Front)
 
 
+class Pipe:
+    """Held open here, so that neither end waits for the other to be opened."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self._text = b""
+
+    async def line(self) -> str:
+        came = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.fd, came.set)
+        try:
+            while b"\n" not in self._text:
+                await asyncio.wait_for(came.wait(), 60)
+                came.clear()
+                with contextlib.suppress(BlockingIOError):
+                    self._text += os.read(self.fd, 4096)
+        finally:
+            loop.remove_reader(self.fd)
+        line, _, self._text = self._text.partition(b"\n")
+        return line.decode()
+
+
 class Marks:
     def __init__(self, folder: Path) -> None:
-        self.worker, self.safe = folder / "worker", folder / "safe"
+        self._names = [folder / "worker", folder / "safe"]
+        self.worker, self.safe = map(Pipe, self._names)
+        self._go = [Pipe(Path(f"{each}.go")) for each in self._names]
 
     async def pids(self) -> tuple[int, int]:
         """Once both work."""
-        await until(lambda: all(each.exists() and each.read_text() for each in (self.worker, self.safe)), "both work")
-        return int(self.worker.read_text()), int(self.safe.read_text())
+        return int(await self.worker.line()), int(await self.safe.line())
 
     def go(self) -> None:
-        for each in (self.worker, self.safe):
-            Path(f"{each}.go").touch()
+        for each in self._go:
+            os.write(each.fd, b"!")
+
+    def close(self) -> None:
+        for each in (self.worker, self.safe, *self._go):
+            os.close(each.fd)
 
     def call(self, client: Client, within: float = 120.0) -> asyncio.Task[Any]:
-        return asyncio.create_task(client.call(str(self.worker), str(self.safe), within=within))
+        return asyncio.create_task(client.call(*map(str, self._names), within=within))
 
 
-async def test_a_killed_step_is_a_typed_error_and_its_siblings_are_cancelled(running: Running, tmp_path: Path) -> None:
-    marks = Marks(tmp_path)
+@pytest.fixture
+def marks(tmp_path: Path) -> Iterator[Marks]:
+    made = Marks(tmp_path)
+    yield made
+    made.close()
+
+
+async def gone(pid: int) -> None:
+    """Returns when that process has ended, also one that is not our child."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(fd, ended.set)
+    try:
+        await asyncio.wait_for(ended.wait(), 60)
+    finally:
+        asyncio.get_running_loop().remove_reader(fd)
+        os.close(fd)
+
+
+async def test_a_killed_step_is_a_typed_error_and_its_siblings_are_cancelled(running: Running, marks: Marks) -> None:
     async with connect(running) as client:
         task = marks.call(client)
         worker, _ = await marks.pids()
@@ -100,14 +150,13 @@ async def test_a_killed_step_is_a_typed_error_and_its_siblings_are_cancelled(run
         with pytest.raises(ReplicaLost) as lost:
             await task
         assert [hop.step for hop in lost.value.report.hops] == ["Front"]  # pyright: ignore
-        await until(Path(f"{marks.safe}.cancelled").exists, "the sibling was cancelled")
+        assert await marks.safe.line() == "cancelled"
         marks.go()
         answer = await marks.call(client)
         assert answer.value[0] != worker
 
 
-async def test_an_idempotent_call_is_made_again_where_its_step_was_killed(running: Running, tmp_path: Path) -> None:
-    marks = Marks(tmp_path)
+async def test_an_idempotent_call_is_made_again_where_its_step_was_killed(running: Running, marks: Marks) -> None:
     async with connect(running) as client:
         task = marks.call(client)
         worker, safe = await marks.pids()
@@ -118,8 +167,7 @@ async def test_an_idempotent_call_is_made_again_where_its_step_was_killed(runnin
         assert value[1] != safe
 
 
-async def test_a_frozen_step_costs_the_deadline_and_no_more(running: Running, tmp_path: Path) -> None:
-    marks = Marks(tmp_path)
+async def test_a_frozen_step_costs_the_deadline_and_no_more(running: Running, marks: Marks) -> None:
     async with connect(running) as client:
         task = marks.call(client, within=1.5)
         worker, _ = await marks.pids()
@@ -129,16 +177,15 @@ async def test_a_frozen_step_costs_the_deadline_and_no_more(running: Running, tm
             with pytest.raises(DeadlineExceeded):
                 await task
             assert time.monotonic() - began < 30
-            await until(Path(f"{marks.safe}.cancelled").exists, "the sibling was cancelled")
+            assert await marks.safe.line() == "cancelled"
         finally:
             os.kill(worker, signal.SIGCONT)
-        await until(Path(f"{marks.worker}.cancelled").exists, "it hears of the cancellation when it goes on")
+        assert await marks.worker.line() == "cancelled"  # it hears of it when it goes on
         marks.go()
         assert (await marks.call(client)).value[0] == worker
 
 
-async def test_a_killed_caller_cancels_what_it_called(running: Running, tmp_path: Path) -> None:
-    marks = Marks(tmp_path)
+async def test_a_killed_caller_cancels_what_it_called(running: Running, marks: Marks) -> None:
     async with connect(running) as client:
         task = marks.call(client)
         await marks.pids()
@@ -147,7 +194,7 @@ async def test_a_killed_caller_cancels_what_it_called(running: Running, tmp_path
         with pytest.raises(ColonnadeError):
             await task
     for each in (marks.worker, marks.safe):
-        await until(Path(f"{each}.cancelled").exists, "it was cancelled")
+        assert await each.line() == "cancelled"
 
 
 @pytest.mark.parametrize("flags", [(), ("--tcp",), ("--inline",)], ids=["unix", "tcp", "inline"])
@@ -159,5 +206,6 @@ async def test_no_process_outlives_a_killed_parent(start: Callable[..., Running]
     folder = Path(running.said["address"].removeprefix("unix://")).parent
     running.process.kill()
     running.process.wait(timeout=30)
-    await until(lambda: all(start_ticks(pid) != ticks for pid, ticks in lives.items()), "all are gone")
+    for pid in lives:
+        await gone(pid)
     assert flags or not folder.exists()
