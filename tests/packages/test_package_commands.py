@@ -29,6 +29,7 @@ def test_what_init_writes_passes_check_and_is_not_written_over(tmp_path: Path, m
     assert checked.exit_code == 0
     assert json.loads(checked.stdout)["passed"]
     assert CliRunner().invoke(cli, ["package", "init", str(folder)]).exit_code == 1
+    assert sum(len(file.read_text().splitlines()) for file in folder.rglob("*") if file.is_file()) <= 10
 
 
 @pytest.mark.parametrize("name", sorted(each.name for each in FOLDERS.iterdir()))
