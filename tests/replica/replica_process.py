@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,15 @@ class Client:
             return load["running"] == load["waiting"] == 0
 
         await until(is_idle)
+
+
+@pytest.fixture
+async def client(replica: Replica) -> AsyncIterator[Client]:
+    """Of the module's `replica`, once it is ready."""
+    async with aiohttp.ClientSession() as session:
+        made = Client(session, replica.url)
+        await made.ready()
+        yield made
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:

@@ -4,7 +4,6 @@ import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import numpy as np
 import openai
 import pytest
@@ -21,14 +20,6 @@ TEXTS = ["Book Ada on Monday", "Łukasz 🎉", "a"]
 @pytest.fixture(scope="module")
 def replica(start_replica: Start) -> Replica:
     return start_replica(TINY, "--prefill-chunk=5", "--threads=1")
-
-
-@pytest.fixture
-async def client(replica: Replica) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession() as session:
-        made = Client(session, replica.url)
-        await made.ready()
-        yield made
 
 
 @pytest.fixture

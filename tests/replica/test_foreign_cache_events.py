@@ -127,4 +127,4 @@ def test_what_is_told_adds_up_to_what_is_held(steps: list[tuple[int, int, bool]]
 
 @given(st.binary(max_size=40))
 def test_any_bytes_are_a_message(payload: bytes) -> None:
-    CacheEvents(SPACE).take([b"", bytes(8), payload])
+    assert all(isinstance(each, Stored | Removed) for each in CacheEvents(SPACE).take([b"", bytes(8), payload]))

@@ -3,11 +3,9 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
-import aiohttp
 import pytest
 from replica_process import TINY, Client, Replica, Start, until
 
@@ -17,14 +15,6 @@ GREEDY: dict[str, Any] = {"max_new_tokens": 8, "temperature": 0}
 @pytest.fixture(scope="module")
 def replica(start_replica: Start) -> Replica:
     return start_replica(TINY)
-
-
-@pytest.fixture
-async def client(replica: Replica) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession() as session:
-        made = Client(session, replica.url)
-        await made.ready()
-        yield made
 
 
 def ask(text: str = "One, two, ", **params: Any) -> dict[str, Any]:

@@ -1,11 +1,10 @@
 """Reasoning, apart from the answer, over the real engine process with a model that says what it is told."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from replica_process import Client, Replica, Start
 
@@ -16,14 +15,6 @@ def replica(start_replica: Start, parrot_folder: Callable[..., Path]) -> Replica
     shipped = (parrot_folder() / "chat_template.jinja").read_text()
     opened = shipped + "{#- </think> #}{{- '<think>' if enable_thinking is not false -}}"
     return start_replica(parrot_folder(**{"chat_template.jinja": opened}), "--engine-module", "parrot")
-
-
-@pytest.fixture
-async def client(replica: Replica) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession() as session:
-        made = Client(session, replica.url)
-        await made.ready()
-        yield made
 
 
 def say(text: str, **fields: Any) -> dict[str, Any]:

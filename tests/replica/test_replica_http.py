@@ -30,14 +30,6 @@ def replica(start_replica: Start, parrot_folder: Callable[..., Path]) -> Replica
     return start_replica(parrot_folder(0.002), *PARROT, "--keep-alive=100ms", "--spool-limit=64KiB")
 
 
-@pytest.fixture
-async def client(replica: Replica) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession() as session:
-        made = Client(session, replica.url)
-        await made.ready()
-        yield made
-
-
 @pytest.fixture(scope="module")
 def tokenizer(parrot_folder: Callable[..., Path]) -> Tokenizer:
     return Tokenizer.from_file(str(parrot_folder() / "tokenizer.json"))

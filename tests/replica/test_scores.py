@@ -1,12 +1,10 @@
 """Log-probabilities of prompts over HTTP, as lm-eval and SGLang ask for them, and /score; against transformers."""
 
 import json
-from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import numpy as np
 import openai
 import pytest
@@ -25,14 +23,6 @@ FLAGS = ("--served-name=tiny", "--prefill-chunk=13", "--threads=1")
 @pytest.fixture(scope="module")
 def replica(start_replica: Start) -> Replica:
     return start_replica(TINY, *FLAGS)
-
-
-@pytest.fixture
-async def client(replica: Replica) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession() as session:
-        made = Client(session, replica.url)
-        await made.ready()
-        yield made
 
 
 @cache

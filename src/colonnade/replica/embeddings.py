@@ -17,8 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from colonnade.replica.choice import Piece
-from colonnade.replica.shape import Label, Said, Usage
-from colonnade.wire.errors import ColonnadeError, InvalidRequest
+from colonnade.replica.shape import Label, Unstreamed, Usage
+from colonnade.wire.errors import InvalidRequest
 
 MAX_INPUTS = 256
 
@@ -45,26 +45,11 @@ def check_dimensions(request: EmbeddingRequest, width: int) -> None:
         )
 
 
-class EmbeddingShape:
+class EmbeddingShape(Unstreamed):
     def __init__(self, label: Label, dimensions: int | None, *, base64: bool) -> None:
         self._label = label
         self._dimensions = dimensions
         self._base64 = base64
-
-    def opening(self, choices: int, usage: Usage) -> list[Said]:
-        return []
-
-    def events(self, index: int, piece: Piece) -> list[Said]:
-        raise AssertionError("vectors are not streamed")
-
-    def quiet(self, index: int, piece: Piece) -> None:
-        """Nothing is kept of it."""
-
-    def closing(self, usage: Usage) -> list[Said]:
-        return []
-
-    def failure(self, error: ColonnadeError, request_id: str) -> Said:
-        return Said(error.envelope(request_id))
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
         vectors = [unit(piece.vector, self._dimensions) for piece in pieces]

@@ -7,12 +7,12 @@ starting -> ready -> draining -> gone          ready <-> updating <-> asleep
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import zmq
 
@@ -24,6 +24,7 @@ from colonnade.replica.generation import Generation
 from colonnade.replica.grammars import Grammars
 from colonnade.replica.identity import Identity, identify
 from colonnade.replica.intake import Intake, Taken
+from colonnade.replica.leaving import Leaving
 from colonnade.replica.metrics import Metrics
 from colonnade.replica.model import ServedModel
 from colonnade.replica.order import Bounds, Version
@@ -73,7 +74,8 @@ class Face:
         self.version = Version()
         self.caretaker = Caretaker(self, settings.drain_timeout)
         self.created = int(time.time())
-        self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._leaving = Leaving(self._cut)
+        self.gone = self._leaving.gone
         self.taking = asyncio.Event()
         """Set once it is ready for the first time."""
         self._intake: Intake | None = None  # None: no requests are taken now
@@ -88,10 +90,6 @@ class Face:
         self._serials = itertools.count(1)
         self._generations: set[Generation] = set()
         self._waiting = 0
-        self._exchanges = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._ending: asyncio.Task[None] | None = None
         self._warming: asyncio.Task[None] | None = None
 
     @property
@@ -161,7 +159,7 @@ class Face:
     async def close(self, why: str, bound: float) -> None:
         self._intake = None
         self._turn(Phase("updating", why))
-        await self._until_quiet(bound, "the replica's weights are about to change")
+        await self._leaving.until_quiet(bound, "the replica's weights are about to change")
 
     def open(self, loaded: Loaded | None, version: str = "") -> None:
         if loaded is not None:
@@ -183,7 +181,7 @@ class Face:
 
     def lost(self, reason: str, hint: str) -> None:
         self._turn(Phase("failed", f"{reason}; {hint}" if hint else reason))
-        self._end_when_quiet(self.phase.reason, LAST_WORDS)
+        self._leaving.end(self.phase.reason, LAST_WORDS)
 
     # The phases.
 
@@ -200,51 +198,21 @@ class Face:
         if self.phase.name not in ("draining", "failed"):
             least = FAREWELL if self.phase.name == "ready" else 0.0
             self._turn(Phase("draining", why))
-            self._end_when_quiet("", bound, least)
+            self._leaving.end("", bound, least)
 
     def _turn(self, phase: Phase) -> None:
         self._publisher.turn(phase)
         self.metrics.turn(phase.name)
 
-    def _end_when_quiet(self, reason: str, bound: float, least: float = 0.0) -> None:
-        if self._ending is not None:
-            self._ending.cancel()
-        self._ending = asyncio.get_running_loop().create_task(self._end(reason, bound, least))
-
-    async def _end(self, reason: str, bound: float, least: float) -> None:
-        farewell = asyncio.create_task(asyncio.sleep(min(bound, least)))
-        try:
-            await self._until_quiet(bound, "the replica is leaving")
-            await farewell
-        finally:
-            farewell.cancel()
-        if not self.gone.done():
-            self.gone.set_result(reason)
-
-    async def _until_quiet(self, bound: float, why: str) -> None:
-        """Until nothing is in flight; what still is after `bound` seconds is cut off."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(bound):
-                await self._quiet.wait()
+    def _cut(self, why: str) -> None:
         for generation in list(self._generations):
             generation.cancel(Overloaded(why, code="draining", hint="send the request again"))
 
     # What is in flight.
 
-    @contextlib.contextmanager
-    def exchange(self) -> Generator[None]:
+    def exchange(self) -> AbstractContextManager[None]:
         """Around each HTTP exchange that the end of the process waits for."""
-        self._exchanges += 1
-        self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._exchanges -= 1
-            self._settle()
-
-    def _settle(self) -> None:
-        if not self._exchanges and not self._generations:
-            self._quiet.set()
+        return self._leaving.exchange()
 
     def open_for_work(self) -> Intake:
         """Raises Overloaded when no request can be taken now."""
@@ -271,7 +239,7 @@ class Face:
         choices = [self._choice(taken, index) for index in range(order.choices)]
         past = take_in(replay, order, choices, self._fingerprint) if replay else None
         self._waiting += 1
-        self._quiet.clear()
+        self._leaving.hold()
         generation = Generation(
             serial=f"{next(self._serials):x}",
             order=order,
@@ -320,7 +288,7 @@ class Face:
     def _ended(self, generation: Generation) -> None:
         self._generations.discard(generation)
         self._progress.carries(len(self._generations), time.monotonic())
-        self._settle()
+        self._leaving.let()
 
     # What it tells about itself.
 

@@ -11,8 +11,8 @@ from msgspec import Meta
 
 from colonnade.replica.choice import Piece
 from colonnade.replica.order import Bounds, check_tokens
-from colonnade.replica.shape import Label, Said, Usage
-from colonnade.wire.errors import ColonnadeError, InvalidRequest
+from colonnade.replica.shape import Label, Unstreamed, Usage
+from colonnade.wire.errors import InvalidRequest
 
 MAX_ITEMS = 256
 Token = Annotated[int, Meta(ge=0)]
@@ -63,27 +63,12 @@ def _mixed(index: int) -> InvalidRequest:
     )
 
 
-class ScoreShape:
+class ScoreShape(Unstreamed):
     """`softmax`: the probabilities of the labels among themselves, else in the whole vocabulary."""
 
     def __init__(self, label: Label, *, softmax: bool) -> None:
         self._label = label
         self._softmax = softmax
-
-    def opening(self, choices: int, usage: Usage) -> list[Said]:
-        return []
-
-    def events(self, index: int, piece: Piece) -> list[Said]:
-        raise AssertionError("scores are not streamed")
-
-    def quiet(self, index: int, piece: Piece) -> None:
-        """Nothing is kept of it."""
-
-    def closing(self, usage: Usage) -> list[Said]:
-        return []
-
-    def failure(self, error: ColonnadeError, request_id: str) -> Said:
-        return Said(error.envelope(request_id))
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> dict[str, Any]:
         return {

@@ -79,6 +79,25 @@ class Shape(Protocol):
         ...
 
 
+class Unstreamed:
+    """What the shapes of endpoints without streams have in common."""
+
+    def opening(self, choices: int, usage: Usage) -> list[Said]:
+        return []
+
+    def events(self, index: int, piece: Piece) -> list[Said]:
+        raise AssertionError("it is not streamed")
+
+    def quiet(self, index: int, piece: Piece) -> None:
+        """Nothing is kept of it."""
+
+    def closing(self, usage: Usage) -> list[Said]:
+        return []
+
+    def failure(self, error: ColonnadeError, request_id: str) -> Said:
+        return Said(error.envelope(request_id))
+
+
 def floor(logprob: float) -> float:
     return max(logprob, FLOOR)
 

@@ -62,11 +62,11 @@ class CommandApp:
             code = "draining" if self._face.phase.name == "draining" else "not_ready"
             raise not_ready(self._face.phase.reason, code)
         with self._face.exchange():
-            self._face.note(self._face.exchanges, 0)
+            self._face.note(self._face.in_flight, 0)
             length = dict(scope["headers"]).get(b"content-length", b"").decode("latin-1")
             body = await read_body(receive, length, self._face.http)
             await relay(self._face.session, self._face.url(path), body, scope, receive, send)
-        self._face.note(self._face.exchanges, 0)
+        self._face.note(self._face.in_flight, 0)
 
     def _mapped(self, path: str) -> str:
         command = self._face.command
@@ -90,7 +90,7 @@ class CommandApp:
 
     async def _health(self) -> Response:
         failed = self._face.phase.name == "failed"
-        return json_response(self._face.health(self._face.exchanges, 0), 503 if failed else 200)
+        return json_response(self._face.health(self._face.in_flight, 0), 503 if failed else 200)
 
     async def _snapshot(self) -> Response:
         return Response(msgspec.json.encode(self._face.snapshot()), media_type="application/json")

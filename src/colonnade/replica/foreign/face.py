@@ -7,10 +7,10 @@ starting -> ready -> draining -> gone         starting: until the server takes r
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Mapping
+from contextlib import AbstractContextManager
 
 import msgspec
 import zmq
@@ -24,6 +24,7 @@ from colonnade.replica.foreign.server import Served, Server
 from colonnade.replica.foreign.telling import PREFIXES, Heading, StreamTelling, WholeTelling
 from colonnade.replica.foreign.vitals import Vitals
 from colonnade.replica.identity import Identity, identify
+from colonnade.replica.leaving import Leaving
 from colonnade.replica.metrics import Metrics
 from colonnade.replica.publisher import Publisher
 from colonnade.replica.spool import Spool
@@ -48,7 +49,8 @@ class ForeignFace:
         self.metrics = Metrics()
         self.streams: Streams[Relay] = Streams(epoch)
         self.created = int(time.time())
-        self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._leaving = Leaving(self._cut)
+        self.gone = self._leaving.gone
         self.vitals = Vitals(settings.stall_timeout, time.monotonic())
         self._wanted = wanted
         self._model: Served | None = None
@@ -58,10 +60,6 @@ class ForeignFace:
         self._child: EngineChild | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._relays: set[Relay] = set()
-        self._exchanges = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._ending: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Returns when requests are taken. Raises BadSetting for a command or a model that there is not."""
@@ -107,7 +105,7 @@ class ForeignFace:
         self._turn(Phase("failed", reason))
         for relay in list(self._relays):
             relay.cancel(ReplicaLost(f"the replica was lost: {reason}", hint="send the request again"))
-        self._end_when_quiet(reason, LAST_WORDS)
+        self._leaving.end(reason, LAST_WORDS)
 
     # The phases.
 
@@ -127,42 +125,21 @@ class ForeignFace:
         """No new requests; leave when those in flight are done, or after `bound` seconds."""
         if self.phase.name in ("starting", "ready"):
             self._turn(Phase("draining", why))
-            self._end_when_quiet("", bound)
+            self._leaving.end("", bound)
 
     def _turn(self, phase: Phase) -> None:
         self._publisher.turn(phase)
         self.metrics.turn(phase.name)
 
-    def _end_when_quiet(self, reason: str, bound: float) -> None:
-        if self._ending is not None:
-            self._ending.cancel()
-        self._ending = asyncio.get_running_loop().create_task(self._end(reason, bound))
-
-    async def _end(self, reason: str, bound: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(bound):
-                await self._quiet.wait()
+    def _cut(self, why: str) -> None:
         for relay in list(self._relays):
-            relay.cancel(Overloaded("the replica is leaving", code="draining", hint="send the request again"))
-        if not self.gone.done():
-            self.gone.set_result(reason)
+            relay.cancel(Overloaded(why, code="draining", hint="send the request again"))
 
     # What is in flight.
 
-    @contextlib.contextmanager
-    def exchange(self) -> Generator[None]:
+    def exchange(self) -> AbstractContextManager[None]:
         """Around each HTTP exchange that the end of the process waits for."""
-        self._exchanges += 1
-        self._quiet.clear()
-        try:
-            yield
-        finally:
-            self._exchanges -= 1
-            self._settle()
-
-    def _settle(self) -> None:
-        if not self._exchanges and not self._relays:
-            self._quiet.set()
+        return self._leaving.exchange()
 
     def identify(self, headers: Mapping[str, str]) -> Identity:
         return identify(headers, os.urandom(24), time.time(), self.settings.resume_limit)
@@ -189,7 +166,7 @@ class ForeignFace:
             watch=Watch(self._moved, self._over),
         )
         self._relays.add(relay)
-        self._quiet.clear()
+        self._leaving.hold()
         self._carry()
         relay.start()
         self._changed([])
@@ -210,7 +187,7 @@ class ForeignFace:
         for kind, count in zip(("prompt", "cached", "completion"), relay.telling.counted, strict=True):
             self.metrics.tokens.labels(kind).inc(count)
         self._changed([])
-        self._settle()
+        self._leaving.let()
 
     def _changed(self, cache: list[CacheChange]) -> None:
         """Load as the engine tells it; where it does not, and between two looks, at least what passes here."""

@@ -6,13 +6,13 @@ starting -> ready -> draining -> gone
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 from collections.abc import Generator
 
 import zmq
 
+from colonnade.replica.leaving import Leaving
 from colonnade.replica.metrics import Metrics
 from colonnade.replica.publisher import Publisher
 from colonnade.wire.messages import Deltas, Load, Phase, Snapshot
@@ -32,14 +32,11 @@ class Life:
         self.settings = settings
         self.metrics = Metrics()
         self.created = int(time.time())
-        self.gone: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.exchanges = 0
+        self._leaving = Leaving()
+        self.gone = self._leaving.gone
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._publisher = Publisher(self._context, epoch)
         self._steps = 0
-        self._quiet = asyncio.Event()
-        self._quiet.set()
-        self._ending: asyncio.Task[None] | None = None
 
     @property
     def phase(self) -> Phase:
@@ -48,6 +45,10 @@ class Life:
     @property
     def events(self) -> str:
         return self._publisher.endpoint
+
+    @property
+    def in_flight(self) -> int:
+        return self._leaving.held
 
     def close(self) -> None:
         """After `gone`."""
@@ -65,41 +66,22 @@ class Life:
     def fail(self, reason: str, words: float = LAST_WORDS) -> None:
         """The process ends, after `words` seconds in which probes can read why."""
         self.turn(Phase("failed", reason))
-        self._end_when_quiet(reason, words)
+        self._leaving.end(reason, words, words)
 
     def drain(self, bound: float, why: str) -> None:
         """No new requests; leave when those in flight are done, or after `bound` seconds."""
         if self.phase.name in ("starting", "ready"):
             self.turn(Phase("draining", why))
-            self._end_when_quiet("", bound)
-
-    def _end_when_quiet(self, reason: str, bound: float) -> None:
-        if self._ending is not None:
-            self._ending.cancel()
-        self._ending = asyncio.get_running_loop().create_task(self._end(reason, bound))
-
-    async def _end(self, reason: str, bound: float) -> None:
-        if reason:
-            await asyncio.sleep(bound)
-        else:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(bound):
-                    await self._quiet.wait()
-        if not self.gone.done():
-            self.gone.set_result(reason)
+            self._leaving.end("", bound)
 
     @contextlib.contextmanager
     def exchange(self) -> Generator[None]:
         """Around each request that the end of the process waits for."""
-        self.exchanges += 1
-        self._quiet.clear()
-        try:
-            yield
-        finally:
-            self.exchanges -= 1
-            self._steps += 1
-            if not self.exchanges:
-                self._quiet.set()
+        with self._leaving.exchange():
+            try:
+                yield
+            finally:
+                self._steps += 1
 
     def note(self, running: int, waiting: int) -> None:
         load = Load(running=running, waiting=waiting, steps=self._steps)
@@ -113,7 +95,7 @@ class Life:
         return {
             "status": self.phase.name,
             "reason": self.phase.reason,
-            "in_flight": self.exchanges,
+            "in_flight": self.in_flight,
             "running": running,
             "waiting": waiting,
         }
