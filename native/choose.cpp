@@ -46,27 +46,25 @@ COLONNADE_WIDE void weigh(const float* logits, int64_t size, double peak, double
     for (int64_t i = 0; i < size; i++) weights[i] = exponential((logits[i] - peak) / temperature);
 }
 
-constexpr int kLanes = 16;
+// As whole numbers in the order of the floats, of which compilers find the largest several at a time; its own inverse.
+inline int32_t ordered(int32_t bits) { return bits ^ ((bits >> 31) & 0x7fffffff); }
 
 // The largest of the numbers; NaN if one is.
 COLONNADE_WIDE float largest(const float* logits, int64_t size) {
-    float best[kLanes], odd[kLanes];
-    std::fill(best, best + kLanes, -std::numeric_limits<float>::infinity());
-    std::fill(odd, odd + kLanes, 0.0f);
-    int64_t i = 0;
-    for (; i + kLanes <= size; i += kLanes)
-        for (int lane = 0; lane < kLanes; lane++) {
-            const float x = logits[i + lane];
-            best[lane] = best[lane] > x ? best[lane] : x;
-            odd[lane] = x == x ? odd[lane] : x;
-        }
-    for (; i < size; i++) {
-        best[0] = best[0] > logits[i] ? best[0] : logits[i];
-        odd[0] = logits[i] == logits[i] ? odd[0] : logits[i];
+    int32_t best = std::numeric_limits<int32_t>::min(), magnitude = 0;
+    for (int64_t i = 0; i < size; i++) {
+        int32_t bits;
+        std::memcpy(&bits, logits + i, sizeof bits);
+        const int32_t place = ordered(bits), apart = bits & 0x7fffffff;
+        best = best > place ? best : place;
+        magnitude = magnitude > apart ? magnitude : apart;
     }
-    for (int lane = 0; lane < kLanes; lane++)
-        if (odd[lane] != odd[lane]) return odd[lane];
-    return *std::max_element(best, best + kLanes);
+    constexpr int32_t infinite = 0x7f800000;
+    if (magnitude > infinite) return std::numeric_limits<float>::quiet_NaN();
+    best = ordered(best);
+    float found;
+    std::memcpy(&found, &best, sizeof found);
+    return found;
 }
 
 // The first that is as large as `best`.
