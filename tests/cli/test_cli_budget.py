@@ -11,10 +11,10 @@ SAID = ["keys", "limit", "crm", "--budget"]
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["2M/month"], "go together"),
+        (["2m/month"], "go together"),
         (["none", "--budget-fails", "open"], "go together"),
-        (["2M/year", "--budget-fails", "open"], "2M/month or 50k/day"),
-        (["much/day", "--budget-fails", "open"], "2M/month or 50k/day"),
+        (["2M/year", "--budget-fails", "open"], "2m/month or 50k/day"),
+        (["much/day", "--budget-fails", "open"], "2m/month or 50k/day"),
     ],
 )
 def test_what_is_no_budget(run: Run, words: list[str], why: str) -> None:

@@ -151,7 +151,7 @@ async def test_what_a_deployment_costs_counts_and_a_control_plane_that_starts_kn
     again = await ControlPlane.open(store, clock=lambda: time.now)
     (limit,) = (await again.routes(-1, 0)).limits
     assert (limit.of, limit.name, limit.closed) == ("deployment", "desk", False)
-    assert limit.over == "3.60 of 2 are spent this day"
+    assert limit.over == "3.60 of 2 are spent today"
     promoted = await again.promote("desk", "desk.production")
     assert promoted.budget == made.budget
     assert (await again.deploy("desk", Change("m", 1))).budget is None

@@ -39,7 +39,7 @@ def test_a_whole_one(tmp_path: Path) -> None:
     read = read_manifest(written(tmp_path, WHOLE))
     assert (read.name, read.model, read.replicas) == ("desk", "colonnade-tiny", None)
     assert read.scaling is not None
-    assert read.scaling.model_dump() == {"min": 0, "max": 4, "target": 2.5, "idle": 300.0}
+    assert read.scaling.model_dump() == {"min": 0, "max": 4, "target": 2.5, "idle": 300.0, "forecast": False}
     assert read.settings == {"threads": "1", "prefix_cache": "true"}
 
 

@@ -39,7 +39,7 @@ def load(source: str, count: int, rate: float | None, seed: int, lengths: Path |
     random = np.random.default_rng(seed)
     form = trace.detect(text)
     if form == "servegen":
-        found = servegen.parse_lengths(_read(lengths or _beside(path), "--lengths"))
+        found = servegen.parse_lengths(_read(lengths or beside(path), "--lengths"))
         requests = servegen.generate(servegen.parse_rates(text), found, count, random)
     else:
         requests = trace.parse(text)
@@ -48,7 +48,7 @@ def load(source: str, count: int, rate: float | None, seed: int, lengths: Path |
     return Workload(source, form, schedule(requests, count, rate, random))
 
 
-def _beside(rates: Path) -> Path:
+def beside(rates: Path) -> Path:
     """ServeGen's two tables of one trace differ in the last word of their names."""
     lengths = rates.with_name(rates.name.replace("rates", "lengths"))
     if lengths == rates or not lengths.is_file():

@@ -11,6 +11,7 @@ until it has been calm for a stable window.
   they bring, so the pace follows the time that a start takes, and a burst that meets no replica activates one.
 - **Down**: to the largest wish of the last stable window, and by half at most; to nothing only after `scaling.idle`
   seconds without any demand.
+- **Forecast**: with `scaling.forecast`, no less than what is usual at this time of the day asks for (`fleet.forecast`).
 - **Blind**: when no gateway has reported lately, nothing changes.
 """
 
@@ -21,6 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 
+from colonnade.fleet.forecast import Shape
 from colonnade.wire.routes import Scaling
 
 
@@ -32,6 +34,8 @@ class Pace:
     panic_s: float = 6.0
     panic_at: float = 2.0
     blind_s: float = 5.0
+    ahead_s: float = 180.0
+    """How far the forecast looks."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +62,14 @@ class Autoscaler:
         self._pace = pace
         self._samples: deque[Sample] = deque()
         self._wishes: deque[tuple[float, int]] = deque()
+        self._shape = Shape()
         self._panic_until = float("-inf")
         self._busy_at: float | None = None
         """When there was demand last; at first, when the first sample came."""
 
     def observe(self, sample: Sample) -> None:
         self._samples.append(sample)
+        self._shape.observe(sample.at, sample.in_flight - sample.held)
         if sample.in_flight or self._busy_at is None:
             self._busy_at = sample.at
 
@@ -92,9 +98,12 @@ class Autoscaler:
             self._panic_until = now + self._pace.stable_s
         panicking = now < self._panic_until
         wish = max(rushed, replicas) if panicking else _wish(stable, scaling)
-        self._wishes.append((now, wish))
         mean, window = (panic, self._pace.panic_s) if panicking else (stable, self._pace.stable_s)
         said = f"{mean:.1f} in flight over {window:g} s, {scaling.target:g} a replica"
+        usual = self._shape.ahead(now, self._pace.ahead_s) if scaling.forecast else 0.0
+        if (floor := _wish(usual, scaling)) > wish:
+            wish, said = floor, f"{said}; {usual:.1f} are usual within {self._pace.ahead_s:g} s"
+        self._wishes.append((now, wish))
         if wish > replicas:
             return _up(wish, replicas, ready, said)
         return self._down(scaling, now, replicas, said) if wish < replicas else Decision(replicas, said)

@@ -100,9 +100,10 @@ def in_words(budget: Budget) -> str:
 
 
 def _said(budget: Budget, used: float, most: float) -> str:
+    when = "today" if budget.per == "day" else "this month"
     if budget.cost is None:
-        return f"{used:.0f} of {most:.0f} tokens are used this {budget.per}"
-    return f"{used:.2f} of {most:g} are spent this {budget.per}"
+        return f"{used:.0f} of {most:.0f} tokens are used {when}"
+    return f"{used:.2f} of {most:g} are spent {when}"
 
 
 def check_budget(budget: Budget, of: str) -> None:

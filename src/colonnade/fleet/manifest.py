@@ -50,6 +50,7 @@ class ScalingPart(_Part):
     max: Annotated[int, Field(ge=1, le=MOST_REPLICAS, strict=True)]
     target: Annotated[float, Field(gt=0)] = 8.0
     idle: Annotated[float, Field(ge=0)] = 300.0
+    forecast: bool = False
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -111,6 +111,8 @@ class Scaling(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     """Requests in flight that one replica should have."""
     idle: float = 300.0
     """Seconds without demand before the last replica rests."""
+    forecast: bool = False
+    """No less than what is usual at this time of the day asks for."""
 
 
 class Resources(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -40,7 +40,7 @@ class _Budget(click.ParamType[Any]):
         try:
             return {"tokens": units.COUNT.parse(tokens), "per": {"day": "day", "month": "month"}[per]}
         except (KeyError, ColonnadeError):
-            return self.fail(f"{value!r} is not like 2M/month or 50k/day, nor `none`", param, ctx)
+            return self.fail(f"{value!r} is not like 2m/month or 50k/day, nor `none`", param, ctx)
 
 
 def _limits(command: F) -> F:
@@ -52,7 +52,7 @@ def _limits(command: F) -> F:
             click.option("--weight", type=float, metavar="NUMBER", help="Share where requests wait [1]."),
             click.option("--priority", type=int, metavar="0-100", help="The highest goes first [0]."),
             click.option(
-                "--budget", type=_Budget(), help="Tokens that it may use, as 2M/month; then its requests are refused."
+                "--budget", type=_Budget(), help="Tokens that it may use, as 2m/month; then its requests are refused."
             ),
             click.option(
                 "--budget-fails",
@@ -75,6 +75,15 @@ def _given(**limits: object) -> dict[str, object]:
     if isinstance(budget, dict):
         limits["budget"] = {**cast(dict[str, object], budget), "fails": fails}
     return {name: None if value == "none" else value for name, value in limits.items() if value is not None}
+
+
+def _in_words(budget: dict[str, Any] | None) -> str | None:
+    import msgspec
+
+    from colonnade.fleet.budgets import in_words
+    from colonnade.wire.routes import Budget
+
+    return None if budget is None else in_words(msgspec.convert(budget, Budget))
 
 
 @click.group(
@@ -114,8 +123,12 @@ def create(session: Session, name: str | None, **limits: object) -> None:
 @click.pass_obj
 def list_keys(session: Session) -> None:
     """List the keys by name; the keys themselves are not kept."""
+    from colonnade.cli.commands.events import moment
+
     columns = ("name", "tenant", "requests_per_minute", "tokens_per_minute", "weight", "priority", "budget", "created")
-    session.listing(columns, keeper(session).api_keys())
+    told = keeper(session).api_keys()
+    shown = [{**each, "budget": _in_words(each["budget"]), "created": moment(each["created"])} for each in told]
+    session.listing(columns, told if session.as_json else shown)
 
 
 @keys.command(
@@ -123,7 +136,7 @@ def list_keys(session: Session) -> None:
     examples=(
         "colonnade keys limit crm --requests-per-minute 60 --priority 10",
         "colonnade keys limit crm --tokens-per-minute none  # no limit any more",
-        "colonnade keys limit crm --budget 2M/month --budget-fails closed",
+        "colonnade keys limit crm --budget 2m/month --budget-fails closed",
     ),
 )
 @click.argument("name")
@@ -138,7 +151,7 @@ def limit(session: Session, name: str, **limits: object) -> None:
     else:
         shown = ("requests_per_minute", "tokens_per_minute", "weight", "priority")
         words = (f"{each.replace('_', ' ')} {'none' if now[each] is None else now[each]}" for each in shown)
-        session.talk(f"{name}: {', '.join(words)}")
+        session.talk(f"{name}: {', '.join(words)}, budget {_in_words(now['budget']) or 'none'}")
 
 
 @keys.command(cls=Command, examples=("colonnade keys revoke crm",))
