@@ -150,7 +150,7 @@ async def measured(file: Path, folder: Path, calls: int) -> None:
             async with chains.connect(known["Sink"], step["Sink"]) as client:
                 await arrays(client, max(20, calls // 20))
             async with chains.connect(known["Through"], step["Through"]) as client:
-                await cancellation(client, folder / scheme, 20)
+                await cancellation(client, folder / f"mark-{scheme}-", 20)
 
 
 def main() -> None:

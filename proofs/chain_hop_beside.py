@@ -32,7 +32,7 @@ from colonnade.bench.probe import measure
 from colonnade.chains.graph import open_chain
 
 HOPS = Path(__file__).with_name("hops")
-ROUNDS = 20
+ROUNDS = 10
 ORDERS = {"text": (100, 1024), "array": (10, 1 << 20)}
 """Calls in a turn, and bytes of each."""
 
