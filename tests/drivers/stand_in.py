@@ -84,6 +84,11 @@ class Face(BaseHTTPRequestHandler):
         """The tests read the log: keep it quiet."""
 
 
+class Quiet(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who asked may be killed in the middle: that is not for the log."""
+
+
 def main() -> None:
     options = Face.options = arguments()
     if options.crash_at_start:
@@ -93,7 +98,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN if options.deaf else lambda *_: told.set())
     if options.child:
         Face.child = subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
-    server = ThreadingHTTPServer((options.host, 0), Face)
+    server = Quiet((options.host, 0), Face)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     url = f"http://{options.host}:{server.server_address[1]}"
     sys.stdout.write(json.dumps({"url": url, "events": "", "epoch": options.epoch, "pid": os.getpid()}) + "\n")

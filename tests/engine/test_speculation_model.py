@@ -27,7 +27,7 @@ Output = tuple[list[int], list[Logprob], str]
 PAGES, CONTEXT = 1024, 128
 TEXT = "<|im_start|>user\nMy name is Anna Bloom and I come on Monday at 10:30.<|im_end|>\n<|im_start|>assistant\n"
 WALL = [40, 41, 42, 43] * 5
-GRAMMAR = Grammar("regex", r'\{"name":"(ab){3,9}","count":[0-9]{1,2}\}')
+GRAMMAR = Grammar("regex", r'\{"name":"(ab){3,5}","count":[0-9]{1,2}\}')
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def test_its_streams_are_those_of_the_http_api(writer: Process, url: str) -> Non
     events = ask(url, path, body | {"stream": True}).decode().split("\n")
     said = [json.loads(each[6:]) for each in events if each.startswith("data: {")]
     pieces = [each["choices"][0]["text"] for each in said]
-    assert len(pieces) > 5
+    assert len(pieces) > 2
     assert writer.predict({"way": "streamed", "path": path, "body": body}).body.decode().split("|")[:-1] == pieces
     assert writer.predict({"way": "in a loop", "path": path, "body": body}).json == pieces
 
