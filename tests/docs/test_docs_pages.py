@@ -19,6 +19,7 @@ LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 
 UNFINISHED = re.compile(r"TOD[O]|FIXM[E]|\bXX[X]\b|NotImplemente[d]|lorem ipsu[m]")
+MERGE_MARK = re.compile(r"^(?:<{7}|>{7}) ")
 SOMEONES_PATH = re.compile(r"(?<![\w.}])/(?:root|work|Users|home/\w+)/")
 
 
@@ -48,7 +49,7 @@ def test_every_page_is_reached_from_another(page: Path) -> None:
     assert any(page.name in text for text in others)
 
 
-@pytest.mark.parametrize("pattern", [UNFINISHED, SOMEONES_PATH], ids=["unfinished", "paths"])
+@pytest.mark.parametrize("pattern", [UNFINISHED, MERGE_MARK, SOMEONES_PATH], ids=["unfinished", "merges", "paths"])
 def test_nothing_is_said_that_does_not_belong(pattern: re.Pattern[str]) -> None:
     found = [
         f"{name(file)}:{number}: {line.strip()}"
