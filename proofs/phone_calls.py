@@ -36,7 +36,8 @@ STAGES = ("silence", "hear", "understand", "try", "word", "speak", "head start",
 async def main(count: int, at_once: int) -> None:
     folder = Path(tempfile.mkdtemp())
     callers = [script(1, number) for number in range(count)]
-    with phone(folder / "book.db", COLONNADE_HOME=str(folder / "home")) as house:
+    home = str(folder / "home")
+    with phone(folder / "book.db", COLONNADE_HOME=home, PHONE_CALLS=str(at_once)) as house:
         desk, line = Desk(folder / "book.db"), asyncio.Semaphore(at_once)
         names = {each.name: asyncio.Lock() for each in callers}
 

@@ -19,7 +19,7 @@ from phone.conversation import Conversation
 from phone.desk import Desk
 from phone.model import Model
 from phone.prepared import Steps
-from phone.recogniser import new_recogniser
+from phone.recogniser import new_recogniser, prepare
 from phone.said import Event, Understood
 from phone.voice import Voice
 
@@ -35,7 +35,7 @@ class Transcribe(Step):
     options = Options(timeout=60, concurrency=256)
 
     def load(self) -> None:
-        new_recogniser().free()
+        prepare()
 
     async def run_remote(self, frames: AsyncIterator[bytes]) -> AsyncIterator[str]:
         recogniser, text = new_recogniser(), ""

@@ -15,7 +15,7 @@ from phone.audio import FRAME, SAMPLES, frames, loudness, samples_of
 from phone.clauses import Clauses
 from phone.desk import Desk
 from phone.listening import Listening, steady
-from phone.recogniser import new_recogniser
+from phone.recogniser import new_recogniser, prepare
 from phone.scripts import PAUSE, answer, script
 from phone.turns import Decision, Limits, Turns
 from phone.voice import Voice
@@ -210,3 +210,12 @@ async def test_what_is_spoken_is_heard() -> None:
         await recogniser.hear(frame)
     assert await recogniser.whole() == "book an appointment for hannah carter on wednesday at three o'clock"
     recogniser.free()
+
+
+def test_as_many_calls_as_were_prepared_for_wait_for_no_recogniser(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHONE_CALLS", "2")
+    prepare()
+    monkeypatch.setattr("phone.recogniser._decoder", lambda: pytest.fail("made in the middle of a call"))
+    calls = [new_recogniser(), new_recogniser()]
+    for each in calls:
+        each.free()
