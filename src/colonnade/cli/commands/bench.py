@@ -201,17 +201,9 @@ def _progress(session: Session, total: int) -> Iterator[Any]:
 
 
 def _show(session: Session, report: Report, output: Path | None) -> None:
-    """The table goes to stdout, unless the JSON does."""
-    import msgspec
-
     from colonnade.bench import table
+    from colonnade.cli.reporting import show
 
-    encoded = msgspec.json.format(msgspec.json.encode(report), indent=2)
-    to_stdout = output is not None and str(output) == "-"
-    if output is not None and not to_stdout:
-        output.write_bytes(encoded + b"\n")
-    (session.talk if to_stdout else session.data)("\n" + table.render(report))
-    if to_stdout:
-        session.data(encoded.decode())
+    show(session, report, table.render(report), output)
     for warning in table.warnings(report):
         session.talk(f"warning: {warning}")

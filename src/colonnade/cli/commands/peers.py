@@ -78,11 +78,14 @@ def peers(session: Session, **options: Any) -> None:
     Each peer gets an environment of its own under HOME/cache/peers, the same weights and the same prompts, and a new
     process each turn. One that cannot be installed or fails keeps its row, with the reason.
     """
+    from colonnade.bench.peers import table
+    from colonnade.cli.reporting import show
     from colonnade.wire.errors import BadSetting
 
     if not options["engine"]:
         raise BadSetting("nothing says what to compare", hint="`colonnade bench peers --engine` compares engines")
-    _show(session, _measure(session, _plan(session, options), options["probe"]), options["written"])
+    report = _measure(session, _plan(session, options), options["probe"])
+    show(session, report, table.render(report), options["written"])
 
 
 def _plan(session: Session, options: dict[str, Any]) -> Plan:
@@ -119,18 +122,3 @@ def _measure(session: Session, plan: Plan, probe: bool) -> Report:
     found = rows(plan.entries, comparison.found)
     facts = (plan.model, plan.threads, plan.rounds, plan.seed, plan.sizes, started, __version__)
     return Report(*facts, before, machine(), found)
-
-
-def _show(session: Session, report: Report, output: Path | None) -> None:
-    """The table goes to stdout, unless the JSON does."""
-    import msgspec
-
-    from colonnade.bench.peers import table
-
-    encoded = msgspec.json.format(msgspec.json.encode(report), indent=2)
-    to_stdout = output is not None and str(output) == "-"
-    if output is not None and not to_stdout:
-        output.write_bytes(encoded + b"\n")
-    (session.talk if to_stdout else session.data)("\n" + table.render(report))
-    if to_stdout:
-        session.data(encoded.decode())
