@@ -43,9 +43,10 @@ class RayRig:
     def _address(self) -> str:
         told, until = self.folder / "ray_current_cluster", time.monotonic() + START_S
         while not told.exists():
-            assert self.nodes["127.0.0.2"].poll() is None, (self.folder / "127.0.0.2.log").read_text()
             assert time.monotonic() < until
-            time.sleep(_LOOK_S)
+            with suppress(subprocess.TimeoutExpired):
+                self.nodes["127.0.0.2"].wait(_LOOK_S)
+                raise AssertionError((self.folder / "127.0.0.2.log").read_text())
         return told.read_text(encoding="utf-8").strip()
 
     def kill(self, address: str, *replicas: int) -> None:

@@ -242,6 +242,7 @@ async def test_a_replica_without_a_snapshot_is_known_by_its_events(house: House,
         await until(lambda asked=asked: publisher.snapshots > asked)
     await publisher.say(LoadChanged(Load(running=4)))
     await until(lambda: target.load.running == 4)
+    assert gateway.plane.stats.load_gaps == 3  # the first event, and the two after those that were missed
 
 
 async def test_the_control_plane_hears_what_waits_for_a_deployment_that_rests(

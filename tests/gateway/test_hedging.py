@@ -153,6 +153,7 @@ async def test_both_end_with_the_client_or_the_first(house: House) -> None:
     async with asyncio.timeout(60):
         await asyncio.gather(gate.lost.wait(), other.lost.wait())
     nothing_is_left(gateway)
+    assert gateway.plane.stats.hedged == 1
 
 
 async def test_a_first_that_dies_leaves_the_way_of_any_loss(house: House) -> None:

@@ -260,10 +260,12 @@ async def test_a_slow_reader_is_cut_off_and_holds_nothing(start_replica: Start, 
     async with aiohttp.ClientSession() as session:
         client = Client(session, replica.url)
         await client.ready()
-        await _read_slowly(client, replica)
+        assert b"reader_too_slow" in await _read_slowly(client, replica)
+        assert (await client.load())["running"] == 0
 
 
-async def _read_slowly(client: Client, replica: Replica) -> None:
+async def _read_slowly(client: Client, replica: Replica) -> bytes:
+    """The end of what came."""
     body = json.dumps({"model": "parrot", "prompt": "abc", "max_tokens": 90_000, "stream": True}).encode()
     port = int(replica.url.rpartition(":")[2])
     with socket.socket() as slow:
@@ -284,6 +286,7 @@ async def _read_slowly(client: Client, replica: Replica) -> None:
             part = slow.recv(1 << 16)
             assert part, f"the stream ended without a word: {tail[-300:]!r}"
             tail = tail[-1000:] + part
+        return tail
 
 
 @pytest.fixture(scope="module")
