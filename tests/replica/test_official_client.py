@@ -9,11 +9,11 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-import aiohttp
 import openai
 import pytest
+from official import official
 from pydantic import BaseModel
-from replica_process import TINY, Client, Replica, Start
+from replica_process import TINY, Replica, Start
 
 MODEL = "colonnade-tiny"
 ASK: Any = [{"role": "user", "content": "Hi, I want to book an appointment on Monday. My name is Ann."}]
@@ -55,12 +55,7 @@ def replica(start_replica: Start) -> Replica:
 
 @pytest.fixture
 async def client(replica: Replica) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with aiohttp.ClientSession() as session:
-        await Client(session, replica.url).ready()
-    url = replica.url + "/v1"
-    async with openai.AsyncOpenAI(
-        base_url=url, api_key="none", max_retries=0, _strict_response_validation=True
-    ) as made:
+    async with official(replica.url) as made:
         yield made
 
 
